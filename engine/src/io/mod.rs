@@ -1,0 +1,430 @@
+//! The one seam to files. Shaped for completion: operations own their buffers, are submitted in
+//! batches over several files, state the order write → sync, and finish by completion.
+//!
+//! [`Disk`] is what a backend gives: [`PortableDisk`] (any Unix, completes inline) or a simulated
+//! one. [`Storage`] and [`File`] are what the engine uses: the same verbs with typed errors, and the
+//! latch: after a failed sync, or EIO on a write, a file refuses every later write and sync, because
+//! the page cache can no longer be trusted and a second sync would lie. ENOSPC, short writes and
+//! EINTR never latch; reads go on.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+#[cfg(any(test, feature = "sim"))]
+mod forgetful;
+mod portable;
+
+#[cfg(any(test, feature = "sim"))]
+pub use forgetful::ForgetfulDisk;
+pub use portable::PortableDisk;
+
+use crate::error::IoError;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// An existing file, to read.
+    Read,
+    /// An existing file, to read and write.
+    Write,
+    /// To read and write; made when absent. The entry is durable after [`Disk::sync_dir`].
+    Create,
+    /// To read and write; must not exist yet.
+    CreateNew,
+}
+
+/// A backend's open file. Cheap to clone; closed when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub enum Handle {
+    /// A descriptor of the operating system.
+    Os(Arc<std::fs::File>),
+    /// A simulated disk's open file, by its number.
+    Simulated(u64),
+}
+
+/// What a sync makes durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncKind {
+    /// The bytes, and what of the metadata is needed to read them (fdatasync).
+    Data,
+    /// Everything (fsync).
+    All,
+}
+
+/// One operation of a submission. It owns its buffers until it completes.
+#[derive(Debug)]
+pub enum Operation {
+    /// Reads at `position` into the spare capacity of `into` (appends at most
+    /// `into.capacity() - into.len()` bytes; fewer only at the end of the file).
+    Read {
+        /// The file.
+        file: Handle,
+        /// Byte position in the file.
+        position: u64,
+        /// Where the bytes go.
+        into: Vec<u8>,
+    },
+    /// Writes all of `data`, one buffer behind the other, from `position` on.
+    Write {
+        /// The file.
+        file: Handle,
+        /// Byte position in the file.
+        position: u64,
+        /// The bytes.
+        data: Vec<Vec<u8>>,
+    },
+    /// Makes durable what the file held when this submission reached it, all earlier writes of this
+    /// submission included: a sync never overtakes a write that stands before it, and is not
+    /// performed (`ErrorKind::Interrupted` never; `ErrorKind::Other`) when such a write failed.
+    Sync {
+        /// The file.
+        file: Handle,
+        /// How much.
+        kind: SyncKind,
+    },
+}
+
+/// The end of an [`Operation`], in the order of the submission, with its buffers back.
+#[derive(Debug)]
+pub struct Completion {
+    /// Bytes read or written (0 for a sync). A write that fails may have written a part.
+    pub result: io::Result<usize>,
+    /// The buffers of the operation: one for a read, all for a write, none for a sync.
+    pub buffers: Vec<Vec<u8>>,
+}
+
+/// A submission under way.
+#[derive(Debug)]
+pub struct Pending(Vec<Completion>);
+
+impl Pending {
+    /// A submission that completed inline.
+    pub fn completed(completions: Vec<Completion>) -> Self {
+        Self(completions)
+    }
+
+    /// Waits for every operation and gives their completions in the order of the submission.
+    pub fn wait(self) -> Vec<Completion> {
+        self.0
+    }
+}
+
+/// An entry of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Its name.
+    pub name: OsString,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+    /// Length in bytes (0 for a folder).
+    pub len: u64,
+    /// Last modification, milliseconds since 1970-01-01 UTC.
+    pub modified_ms: i64,
+}
+
+/// A lock against other processes, held until it is dropped.
+pub trait Lock: fmt::Debug + Send + Sync {}
+
+/// What a backend gives. Plain `io::Error`s: [`Storage`] adds operation, path and position.
+pub trait Disk: fmt::Debug + Send + Sync {
+    /// Opens a file.
+    fn open(&self, path: &Path, how: Open) -> io::Result<Handle>;
+    /// Starts operations over any number of files; those of one file are performed in order.
+    fn submit(&self, operations: Vec<Operation>) -> Pending;
+    /// Length of a file, in bytes.
+    fn len(&self, file: &Handle) -> io::Result<u64>;
+    /// Cuts or extends (with zeros) a file to `len` bytes.
+    fn set_len(&self, file: &Handle, len: u64) -> io::Result<()>;
+    /// Reserves blocks for the first `len` bytes; the length becomes at least `len`, new bytes are 0.
+    fn allocate(&self, file: &Handle, len: u64) -> io::Result<()>;
+    /// The entries of a folder, sorted by name.
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+    /// Makes a folder and those above it. No error when it exists.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Renames a file or folder, replacing a file that stands in the way.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty folder.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a folder's entries (creations, renames, removals) durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock file at `path`, made when absent, against every other process
+    /// (POSIX fcntl, as Java's `FileChannel.tryLock`) and within this one.
+    /// `ErrorKind::WouldBlock` when somebody has it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+    /// Bytes that can still be written to the file system of `dir`.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// A disk with typed errors. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Storage(Arc<dyn Disk>);
+
+impl Storage {
+    /// Files of `disk`.
+    pub fn new(disk: Arc<dyn Disk>) -> Self {
+        Self(disk)
+    }
+
+    /// The machine's own files.
+    pub fn portable() -> Self {
+        Self::new(Arc::new(PortableDisk::new()))
+    }
+
+    /// Opens a file.
+    pub fn open(&self, path: &Path, how: Open) -> Result<File, IoError> {
+        let handle = self.0.open(path, how).map_err(|error| IoError::new("open", path, error))?;
+        let state = FileState { path: path.into(), handle, failed: OnceLock::new() };
+        Ok(File { disk: self.0.clone(), state: Arc::new(state) })
+    }
+
+    /// The whole content of a small file, at most `limit` bytes.
+    pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, IoError> {
+        let file = self.open(path, Open::Read)?;
+        let len = file.len()?;
+        if len > limit {
+            let text = format!("{len} bytes long, expected at most {limit}");
+            return Err(IoError::new("read", path, io::Error::new(ErrorKind::FileTooLarge, text)));
+        }
+        file.read_at(0, len as usize)
+    }
+
+    /// Replaces a small file so that after a crash the old or the new content is there, whole:
+    /// writes `<path>.tmp`, syncs it, renames it, syncs the folder.
+    pub fn replace(&self, path: &Path, content: &[u8]) -> Result<(), IoError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".tmp");
+        let temporary = PathBuf::from(name);
+        let file = self.open(&temporary, Open::Create)?;
+        file.set_len(0)?;
+        file.write_at(0, content.to_vec())?;
+        file.sync(SyncKind::All)?;
+        drop(file);
+        self.rename(&temporary, path)?;
+        self.sync_parent(path)
+    }
+
+    /// The entries of a folder, sorted by name.
+    pub fn list(&self, dir: &Path) -> Result<Vec<Entry>, IoError> {
+        self.0.list(dir).map_err(|error| IoError::new("list", dir, error))
+    }
+
+    /// Whether a file or folder of that name is there.
+    pub fn exists(&self, path: &Path) -> Result<bool, IoError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(true);
+        };
+        match self.list(parent) {
+            Ok(entries) => Ok(entries.iter().any(|entry| entry.name == name)),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a folder and those above it.
+    pub fn create_dir_all(&self, dir: &Path) -> Result<(), IoError> {
+        self.0.create_dir_all(dir).map_err(|error| IoError::new("create folder", dir, error))
+    }
+
+    /// Renames a file or folder; durable after [`Storage::sync_dir`] of its parent.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), IoError> {
+        self.0.rename(from, to).map_err(|error| IoError::new("rename", from, error))
+    }
+
+    /// Removes a file; no error when it is gone already.
+    pub fn remove_file(&self, path: &Path) -> Result<(), IoError> {
+        match self.0.remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(IoError::new("remove", path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a folder and all within.
+    pub fn remove_dir_all(&self, dir: &Path) -> Result<(), IoError> {
+        for entry in self.list(dir)? {
+            let path = dir.join(&entry.name);
+            if entry.is_dir { self.remove_dir_all(&path)? } else { self.remove_file(&path)? }
+        }
+        self.0.remove_dir(dir).map_err(|error| IoError::new("remove folder", dir, error))
+    }
+
+    /// Makes a folder's entries durable.
+    pub fn sync_dir(&self, dir: &Path) -> Result<(), IoError> {
+        self.0.sync_dir(dir).map_err(|error| IoError::new("sync folder", dir, error))
+    }
+
+    /// Makes the entry `path` of its folder durable.
+    pub fn sync_parent(&self, path: &Path) -> Result<(), IoError> {
+        path.parent().map_or(Ok(()), |parent| self.sync_dir(parent))
+    }
+
+    /// Takes a lock file against every other process.
+    pub fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, IoError> {
+        self.0.lock(path).map_err(|error| IoError::new("lock", path, error))
+    }
+
+    /// Bytes that can still be written to the file system of `dir`.
+    pub fn free_bytes(&self, dir: &Path) -> Result<u64, IoError> {
+        self.0.free_bytes(dir).map_err(|error| IoError::new("stat file system", dir, error))
+    }
+
+    /// Syncs many files in one submission. One result a file, in order.
+    pub fn sync_all(&self, files: &[File], kind: SyncKind) -> Vec<Result<(), IoError>> {
+        let healthy: Vec<&File> = files.iter().filter(|file| file.check_latch().is_ok()).collect();
+        let operations = healthy
+            .iter()
+            .map(|file| Operation::Sync { file: file.state.handle.clone(), kind })
+            .collect();
+        let completions = self.0.submit(operations).wait();
+        for (file, completion) in healthy.iter().zip(completions) {
+            if let Err(error) = completion.result {
+                file.latch(IoError::new("sync", &file.state.path, error));
+            }
+        }
+        files.iter().map(File::check_latch).collect()
+    }
+}
+
+/// An open file with its latch. Cheap to clone; clones share the latch.
+#[derive(Debug, Clone)]
+pub struct File {
+    disk: Arc<dyn Disk>,
+    state: Arc<FileState>,
+}
+
+#[derive(Debug)]
+struct FileState {
+    path: PathBuf,
+    handle: Handle,
+    failed: OnceLock<IoError>,
+}
+
+impl File {
+    /// Where the file was when it was opened.
+    pub fn path(&self) -> &Path {
+        &self.state.path
+    }
+
+    /// Whether `other` is the same open file.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
+    /// The error that latched this file, if one did.
+    pub fn failure(&self) -> Option<&IoError> {
+        self.state.failed.get()
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> Result<u64, IoError> {
+        self.disk.len(&self.state.handle).map_err(|error| self.error("stat", error))
+    }
+
+    /// Whether the file has no bytes.
+    pub fn is_empty(&self) -> Result<bool, IoError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Cuts or extends the file to `len` bytes.
+    pub fn set_len(&self, len: u64) -> Result<(), IoError> {
+        self.check_latch()?;
+        self.disk.set_len(&self.state.handle, len).map_err(|error| self.error("truncate", error))
+    }
+
+    /// Reserves blocks for the first `len` bytes.
+    pub fn allocate(&self, len: u64) -> Result<(), IoError> {
+        self.check_latch()?;
+        self.disk.allocate(&self.state.handle, len).map_err(|error| self.error("allocate", error))
+    }
+
+    /// At most `len` bytes from `position` on; fewer only at the end of the file.
+    pub fn read_at(&self, position: u64, len: usize) -> Result<Vec<u8>, IoError> {
+        self.read_into(position, Vec::with_capacity(len))
+    }
+
+    /// Exactly `len` bytes from `position` on; `UnexpectedEof` where the file ends before.
+    pub fn read_exact_at(&self, position: u64, len: usize) -> Result<Vec<u8>, IoError> {
+        let bytes = self.read_at(position, len)?;
+        if bytes.len() < len {
+            let text = format!("expected {len} bytes, found {}", bytes.len());
+            let error = io::Error::new(ErrorKind::UnexpectedEof, text);
+            return Err(IoError::at("read", &self.state.path, position, error));
+        }
+        Ok(bytes)
+    }
+
+    /// Appends to `into` what its spare capacity takes, from `position` on; fewer bytes only at the
+    /// end of the file. The buffer is handed back.
+    pub fn read_into(&self, position: u64, into: Vec<u8>) -> Result<Vec<u8>, IoError> {
+        let operation = Operation::Read { file: self.state.handle.clone(), position, into };
+        let mut completion = self.perform(operation);
+        match completion.result {
+            Ok(_) => Ok(completion.buffers.pop().unwrap_or_default()),
+            Err(error) => Err(IoError::at("read", &self.state.path, position, error)),
+        }
+    }
+
+    /// Writes `data` at `position`, all of it, and hands the buffer back.
+    pub fn write_at(&self, position: u64, data: Vec<u8>) -> Result<Vec<u8>, IoError> {
+        let mut buffers = self.write_all_at(position, vec![data])?;
+        Ok(buffers.pop().unwrap_or_default())
+    }
+
+    /// Writes many buffers, one behind the other, as one operation, and hands them back.
+    pub fn write_all_at(&self, position: u64, data: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, IoError> {
+        self.check_latch()?;
+        let operation = Operation::Write { file: self.state.handle.clone(), position, data };
+        let completion = self.perform(operation);
+        match completion.result {
+            Ok(_) => Ok(completion.buffers),
+            Err(error) => {
+                let latches = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+                let error = IoError::at("write", &self.state.path, position, error);
+                if latches {
+                    self.latch(error.duplicate());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the file's bytes durable. A failure latches.
+    pub fn sync(&self, kind: SyncKind) -> Result<(), IoError> {
+        self.check_latch()?;
+        let operation = Operation::Sync { file: self.state.handle.clone(), kind };
+        if let Err(error) = self.perform(operation).result {
+            self.latch(self.error("sync", error));
+        }
+        self.check_latch()
+    }
+
+    fn perform(&self, operation: Operation) -> Completion {
+        let mut completions = self.disk.submit(vec![operation]).wait();
+        assert_eq!(completions.len(), 1, "a backend completes each operation once");
+        completions.remove(0)
+    }
+
+    fn check_latch(&self) -> Result<(), IoError> {
+        self.state.failed.get().map_or(Ok(()), |failure| Err(failure.duplicate()))
+    }
+
+    fn latch(&self, error: IoError) {
+        tracing::error!(%error, "the file refuses all further writes");
+        let _ = self.state.failed.set(error);
+    }
+
+    fn error(&self, operation: &'static str, source: io::Error) -> IoError {
+        IoError::new(operation, &self.state.path, source)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! The backend for any Unix: pread, pwritev, fdatasync, completing inline.
+
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    fs,
+    io::{self, ErrorKind, IoSlice},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::UNIX_EPOCH,
+};
+
+use rustix::{
+    buffer::spare_capacity,
+    fs::{FallocateFlags, FlockOperation},
+    io::Errno,
+};
+
+use super::{Completion, Disk, Entry, Handle, Lock, Open, Operation, Pending, SyncKind};
+
+/// Buffers that one pwritev takes (Linux: `UIO_MAXIOV` 1024).
+const MAX_SLICES: usize = 1024;
+
+/// The machine's own files, through plain system calls.
+#[derive(Debug, Default)]
+pub struct PortableDisk(());
+
+impl PortableDisk {
+    /// The machine's own files.
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Disk for PortableDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Handle> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match how {
+            Open::Read => &mut options,
+            Open::Write => options.write(true),
+            Open::Create => options.write(true).create(true).truncate(false),
+            Open::CreateNew => options.write(true).create_new(true),
+        };
+        Ok(Handle::Os(Arc::new(options.open(path)?)))
+    }
+
+    fn submit(&self, operations: Vec<Operation>) -> Pending {
+        let mut failed: Vec<Arc<fs::File>> = Vec::new();
+        Pending::completed(
+            operations.into_iter().map(|operation| perform(operation, &mut failed)).collect(),
+        )
+    }
+
+    fn len(&self, file: &Handle) -> io::Result<u64> {
+        Ok(os(file)?.metadata()?.len())
+    }
+
+    fn set_len(&self, file: &Handle, len: u64) -> io::Result<()> {
+        os(file)?.set_len(len)
+    }
+
+    fn allocate(&self, file: &Handle, len: u64) -> io::Result<()> {
+        let file = os(file)?;
+        if len == 0 {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(file.as_fd(), FallocateFlags::empty(), 0, len) {
+            // Some file systems cannot reserve: a longer file is all that can be had there.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if file.metadata()?.len() < len => {
+                file.set_len(len)
+            }
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(metadata) => entries.push(describe(entry.file_name(), &metadata)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {} // removed meanwhile
+                Err(error) => return Err(error),
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        ProcessLock::take(path).map(|lock| Box::new(lock) as Box<dyn Lock>)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+fn os(handle: &Handle) -> io::Result<&Arc<fs::File>> {
+    match handle {
+        Handle::Os(file) => Ok(file),
+        Handle::Simulated(_) => {
+            Err(io::Error::new(ErrorKind::InvalidInput, "a handle of another backend"))
+        }
+    }
+}
+
+fn describe(name: OsString, metadata: &fs::Metadata) -> Entry {
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Entry {
+        name,
+        is_dir: metadata.is_dir(),
+        len: if metadata.is_dir() { 0 } else { metadata.len() },
+        modified_ms: modified.map_or(0, |since| since.as_millis() as i64),
+    }
+}
+
+/// Performs one operation; `failed` lists the files of this submission that a write failed on.
+fn perform(operation: Operation, failed: &mut Vec<Arc<fs::File>>) -> Completion {
+    match operation {
+        Operation::Read { file, position, mut into } => {
+            let result = os(&file).and_then(|file| read(file, position, &mut into));
+            Completion { result, buffers: vec![into] }
+        }
+        Operation::Write { file, position, data } => {
+            let result = os(&file).and_then(|file| {
+                write(file, position, &data).inspect_err(|_| failed.push(file.clone()))
+            });
+            Completion { result, buffers: data }
+        }
+        Operation::Sync { file, kind } => {
+            let result = os(&file).and_then(|file| {
+                if failed.iter().any(|other| Arc::ptr_eq(other, file)) {
+                    return Err(io::Error::other("not synced: a write before it failed"));
+                }
+                sync(file, kind).map(|()| 0)
+            });
+            Completion { result, buffers: Vec::new() }
+        }
+    }
+}
+
+fn read(file: &fs::File, position: u64, into: &mut Vec<u8>) -> io::Result<usize> {
+    let before = into.len();
+    let wanted = into.capacity() - before;
+    while into.len() - before < wanted {
+        let at = position + (into.len() - before) as u64;
+        match rustix::io::pread(file, spare_capacity(into), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(into.len() - before)
+}
+
+fn write(file: &fs::File, position: u64, data: &[Vec<u8>]) -> io::Result<usize> {
+    let total: usize = data.iter().map(Vec::len).sum();
+    let (mut written, mut buffer, mut within) = (0, 0, 0);
+    while written < total {
+        // A short write leaves off in the middle of a buffer.
+        while within == data[buffer].len() {
+            (buffer, within) = (buffer + 1, 0);
+        }
+        let first = IoSlice::new(&data[buffer][within..]);
+        let rest = data[buffer + 1..].iter().take(MAX_SLICES - 1).map(|data| IoSlice::new(data));
+        let slices: Vec<_> = std::iter::once(first).chain(rest).collect();
+        let mut count = match rustix::io::pwritev(file, &slices, position + written as u64) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => count,
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        written += count;
+        while count > 0 {
+            let here = count.min(data[buffer].len() - within);
+            (within, count) = (within + here, count - here);
+            if count > 0 {
+                (buffer, within) = (buffer + 1, 0);
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn sync(file: &fs::File, kind: SyncKind) -> io::Result<()> {
+    loop {
+        let result = match kind {
+            SyncKind::Data => rustix::fs::fdatasync(file),
+            SyncKind::All => rustix::fs::fsync(file),
+        };
+        // EINTR means that nothing was tried, so this is no retry after a failure.
+        if result != Err(Errno::INTR) {
+            return Ok(result?);
+        }
+    }
+}
+
+/// fcntl locks belong to a process: a second open within this one would succeed, and closing it
+/// would release the first. This set is the lock among ourselves.
+static HELD: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+
+#[derive(Debug)]
+struct ProcessLock {
+    path: PathBuf,
+    _file: fs::File,
+}
+
+impl ProcessLock {
+    fn take(path: &Path) -> io::Result<Self> {
+        let parent = path.parent().ok_or(ErrorKind::InvalidInput)?.canonicalize()?;
+        let path = parent.join(path.file_name().ok_or(ErrorKind::InvalidInput)?);
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.contains(&path) {
+            return Err(io::Error::new(ErrorKind::WouldBlock, "held by this process"));
+        }
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::AGAIN | Errno::ACCESS) => {
+                return Err(io::Error::new(ErrorKind::WouldBlock, "held by another process"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        held.insert(path.clone());
+        Ok(Self { path, _file: file })
+    }
+}
+
+impl Lock for ProcessLock {}
+
+impl Drop for ProcessLock {
+    fn drop(&mut self) {
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+    }
+}

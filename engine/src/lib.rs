@@ -1,0 +1,22 @@
+//! A log engine in Kafka's own file format, to link into other systems.
+//!
+//! Rooms, from the bottom up; a room imports only rooms below its row (`ARCHITECTURE.md`,
+//! checked by `tests/tidy.rs`):
+//!
+//! ```text
+//! 7 engine  options
+//! 6 producer  consumer
+//! 5 topic
+//! 4 log
+//! 3 segment  commit
+//! 2 io  record
+//! 1 types  limits  error  clock  metrics
+//! ```
+
+pub mod clock;
+pub mod error;
+pub mod io;
+pub mod limits;
+pub mod metrics;
+pub mod record;
+pub mod types;
