@@ -1,0 +1,38 @@
+# `just` lists the recipes; each is one command that also runs without just.
+
+default:
+    @just --list
+
+# All tests, as in the README.
+test:
+    cargo test --workspace
+
+# What CI runs.
+ci:
+    bash .ci/run
+
+# Format, lints, docs.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# The harness's main job: a short sweep on the current disk.
+sweep:
+    cargo run --release -p trunkline-harness
+
+# Live interop with Apache Kafka, both directions (needs Java 17 and Maven).
+interop:
+    bash engine/tests/interop/live.sh
+
+# kill -9 during a durable run, again and again.
+kill-loop rounds="200":
+    bash harness/tests/kill-loop.sh {{rounds}}
+
+# Criterion benches.
+bench:
+    cargo bench
+
+# One fuzz target, built on the stable toolchain: just fuzz batch_decode 100000
+fuzz target runs="100000":
+    RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} -- -runs={{runs}} -rss_limit_mb=2048
