@@ -14,6 +14,7 @@
 //! ```
 
 pub mod clock;
+pub mod commit;
 pub mod error;
 pub mod io;
 pub mod limits;

@@ -1,0 +1,208 @@
+//! One file's written end and durable end.
+
+use std::{path::PathBuf, sync::Arc, task::Poll};
+
+use parking_lot::Mutex;
+
+use super::watermark::{Reached, WaitError, Watermark, wake_all};
+use crate::{error::IoError, io::File};
+
+/// A file that is appended to, with the ends of its written and of its durable bytes.
+///
+/// Ends are byte positions. The appender calls [`CommitFile::written`] after its write and before it
+/// asks for a commit; a truncation calls [`CommitFile::reset`] before it cuts the file.
+#[derive(Debug)]
+pub struct CommitFile {
+    file: File,
+    durable: Watermark,
+    /// Guards `durable` too: it is raised and reset only under this lock.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    written: u64,
+    /// Counts truncations: a sync that began before one says nothing about bytes written after it.
+    generation: u64,
+    /// Whether somebody syncs this file now.
+    led: bool,
+}
+
+/// What a sync that begins now will have made durable when it succeeds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SyncTarget {
+    end: u64,
+    generation: u64,
+}
+
+/// Why bytes did not become durable.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The sync failed: the file is latched, and whether the bytes are on the device is unknown.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// A truncation cut the bytes off.
+    #[error("{}: the bytes before {end} were cut off before they were durable", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The end that was to be durable.
+        end: u64,
+    },
+}
+
+impl From<CommitError> for IoError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Io(error) => error,
+            CommitError::Truncated { path, end } => {
+                let source = std::io::Error::other("cut off by a truncation before it was durable");
+                Self::at("commit", path, end, source)
+            }
+        }
+    }
+}
+
+impl CommitFile {
+    /// `file`, whose first `durable` bytes are written and durable.
+    pub fn new(file: File, durable: u64) -> Arc<Self> {
+        let state = State { written: durable, generation: 0, led: false };
+        Arc::new(Self { file, durable: Watermark::new(durable as i64), state: Mutex::new(state) })
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// All bytes before `end` are written. Ends rise, except through [`CommitFile::reset`].
+    ///
+    /// # Panics
+    /// When the end goes back.
+    pub fn written(&self, end: u64) {
+        let mut state = self.state.lock();
+        assert!(end >= state.written, "written end went back from {} to {end}", state.written);
+        state.written = end;
+    }
+
+    /// End of the written bytes.
+    pub fn written_end(&self) -> u64 {
+        self.state.lock().written
+    }
+
+    /// End of the durable bytes.
+    pub fn durable_end(&self) -> u64 {
+        self.durable.get() as u64
+    }
+
+    /// The durable end, to wait for. It rises only when somebody commits.
+    pub fn durable(&self) -> &Watermark {
+        &self.durable
+    }
+
+    /// The file is going to be cut to `end` (0: removed). Commits under way beyond `end` get
+    /// [`CommitError::Truncated`], and a sync under way raises nothing. To make the cut itself durable
+    /// is the caller's part, before anything is appended.
+    ///
+    /// # Panics
+    /// When `end` lies beyond the written end.
+    pub fn reset(&self, end: u64) {
+        let mut state = self.state.lock();
+        assert!(end <= state.written, "cut to {end}, beyond the written end {}", state.written);
+        state.written = end;
+        state.generation += 1;
+        let cut_off = self.durable.reset_quietly(end as i64);
+        drop(state);
+        wake_all(cut_off);
+    }
+
+    /// Begins to wait for `end`, unless those bytes are gone already. Atomic with
+    /// [`CommitFile::reset`]: no later truncation of them goes unnoticed.
+    pub(super) fn enlist(self: &Arc<Self>, end: u64) -> Enlisted<'_> {
+        let state = self.state.lock();
+        let mut reached = self.durable.reached(end as i64);
+        let outcome = if end > state.written {
+            Some(Err(self.refusal(end, self.latched_or_truncated())))
+        } else {
+            poll(&mut reached).map(|result| result.map_err(|error| self.refusal(end, error)))
+        };
+        drop(state);
+        Enlisted { file: self, end, reached, outcome }
+    }
+
+    /// Takes the lead for this file, when nobody has it.
+    pub(super) fn lead(&self) -> Option<SyncTarget> {
+        let mut state = self.state.lock();
+        if state.led {
+            return None;
+        }
+        state.led = true;
+        Some(SyncTarget { end: state.written, generation: state.generation })
+    }
+
+    pub(super) fn is_led(&self) -> bool {
+        self.state.lock().led
+    }
+
+    /// A sync that began at `target` succeeded. Nothing rises when the file was cut meanwhile: bytes
+    /// below `target` may have been written anew since.
+    pub(super) fn synced(&self, target: SyncTarget) {
+        let state = self.state.lock();
+        if state.generation != target.generation {
+            return;
+        }
+        let reached = self.durable.raise_quietly(target.end as i64);
+        drop(state);
+        wake_all(reached);
+    }
+
+    /// A sync failed: nothing of this file becomes durable any more.
+    pub(super) fn failed(&self, error: IoError) {
+        self.durable.fail(error);
+    }
+
+    /// Gives the lead back.
+    pub(super) fn release(&self) {
+        self.state.lock().led = false;
+    }
+
+    fn latched_or_truncated(&self) -> WaitError {
+        self.file.failure().map_or(WaitError::Truncated, |error| error.duplicate().into())
+    }
+
+    fn refusal(&self, end: u64, error: WaitError) -> CommitError {
+        match error {
+            WaitError::Failed(error) => CommitError::Io(error),
+            WaitError::Truncated | WaitError::Closed => {
+                CommitError::Truncated { path: self.file.path().into(), end }
+            }
+        }
+    }
+}
+
+/// One who waits until the bytes of `file` before `end` are durable. Its waker is the thread's.
+#[derive(Debug)]
+pub(super) struct Enlisted<'a> {
+    pub(super) file: &'a Arc<CommitFile>,
+    end: u64,
+    reached: Reached<&'a Watermark>,
+    pub(super) outcome: Option<Result<(), CommitError>>,
+}
+
+impl Enlisted<'_> {
+    /// Looks again; `None` when the waiting is over, one way or the other.
+    pub(super) fn undecided(&mut self) -> Option<&mut Self> {
+        if self.outcome.is_none() {
+            let result = poll(&mut self.reached);
+            self.outcome = result.map(|it| it.map_err(|error| self.file.refusal(self.end, error)));
+        }
+        self.outcome.is_none().then_some(self)
+    }
+}
+
+fn poll(reached: &mut Reached<&Watermark>) -> Option<Result<(), WaitError>> {
+    match reached.poll_thread() {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    }
+}

@@ -1,0 +1,166 @@
+//! The offsets of one partition, with one checked transition an event.
+
+use crate::types::Offset;
+
+/// Log start, recovery point, durable end, log end and high watermark of one partition.
+///
+/// At rest, and asserted after every event:
+///
+/// ```text
+/// log start ≤ recovery point ≤ durable end ≤ log end
+/// log start ≤ high watermark ≤ log end
+/// ```
+///
+/// High watermark and durable end are independent: a quorum may hold what this disk does not yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermarks {
+    log_start: Offset,
+    recovery_point: Offset,
+    durable_end: Offset,
+    log_end: Offset,
+    high_watermark: Offset,
+    generation: Generation,
+}
+
+/// Counts the truncations of a log: what was learnt of offsets before one says nothing after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Generation(u64);
+
+/// The watermarks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatermarksSnapshot {
+    /// First offset that can be read.
+    pub log_start: Offset,
+    /// A restart after a crash reads the log from here on; index entries below are durable.
+    pub recovery_point: Offset,
+    /// Everything below is on the device.
+    pub durable_end: Offset,
+    /// Offset of the next record (LEO).
+    pub log_end: Offset,
+    /// Everything below is held by all in-sync replicas.
+    pub high_watermark: Offset,
+    /// Of what these offsets are true; see [`Watermarks::synced`].
+    pub generation: Generation,
+}
+
+impl Watermarks {
+    /// A log that recovery left with the offsets from `start` to `end`, all of them synced. High
+    /// watermark and recovery point stand at `start`; [`Watermarks::high_watermark_moved`] and
+    /// [`Watermarks::checkpointed`] raise them to what the checkpoints say.
+    pub fn recovered(start: Offset, end: Offset) -> Self {
+        let this = Self {
+            log_start: start,
+            recovery_point: start,
+            durable_end: end,
+            log_end: end,
+            high_watermark: start,
+            generation: Generation::default(),
+        };
+        this.checked("recovered")
+    }
+
+    /// Records before `end` were written.
+    ///
+    /// # Panics
+    /// When `end` lies before the log end.
+    pub fn appended(&mut self, end: Offset) {
+        assert!(end >= self.log_end, "appended up to {end}, before the log end: {self:?}");
+        self.log_end = end;
+        self.check("appended");
+    }
+
+    /// Records before `durable` are on the device. `generation` is the one of the snapshot that was
+    /// taken before the sync began: after a truncation since then nothing is known, nothing moves, and
+    /// `false` comes back. A smaller `durable` than known moves nothing either.
+    pub fn synced(&mut self, durable: Offset, generation: Generation) -> bool {
+        if generation != self.generation {
+            return false;
+        }
+        self.durable_end = self.durable_end.max(durable);
+        self.check("synced");
+        true
+    }
+
+    /// All in-sync replicas hold the records before `to`. A follower hears this of its leader, whose
+    /// log may be longer: never above the own log end (Kafka: `UnifiedLog.updateHighWatermark`). Never
+    /// falls but by a truncation. Gives the high watermark now.
+    pub fn high_watermark_moved(&mut self, to: Offset) -> Offset {
+        self.high_watermark = self.high_watermark.max(to.min(self.log_end));
+        self.check("high watermark moved");
+        self.high_watermark
+    }
+
+    /// Records before `to` are deleted. At most the high watermark (Kafka:
+    /// `UnifiedLog.maybeIncrementLogStartOffset`), and at most the durable end: who wants more syncs
+    /// first. A smaller `to` than the log start moves nothing.
+    ///
+    /// # Panics
+    /// When `to` lies beyond one of the two.
+    pub fn start_advanced(&mut self, to: Offset) {
+        assert!(to <= self.durable_end, "start advanced to {to}, not durable: {self:?}");
+        assert!(to <= self.high_watermark, "start advanced to {to}, not committed: {self:?}");
+        self.log_start = self.log_start.max(to);
+        self.recovery_point = self.recovery_point.max(self.log_start);
+        self.check("start advanced");
+    }
+
+    /// Index entries and records before `recovery_point` are on the device. `generation` as in
+    /// [`Watermarks::synced`].
+    pub fn checkpointed(&mut self, recovery_point: Offset, generation: Generation) -> bool {
+        if generation != self.generation {
+            return false;
+        }
+        self.recovery_point = self.recovery_point.max(recovery_point);
+        self.check("checkpointed");
+        true
+    }
+
+    /// Records from `offset` on are cut off. All that stood higher comes down to `offset`, log start
+    /// and high watermark too (Kafka: `UnifiedLog.truncateTo`).
+    ///
+    /// # Panics
+    /// When `offset` lies past the log end.
+    pub fn truncated_to(&mut self, offset: Offset) {
+        assert!(offset <= self.log_end, "truncated to {offset}, past the log end: {self:?}");
+        self.log_end = offset;
+        self.durable_end = self.durable_end.min(offset);
+        self.recovery_point = self.recovery_point.min(offset);
+        self.high_watermark = self.high_watermark.min(offset);
+        self.log_start = self.log_start.min(offset);
+        self.generation.0 += 1;
+        self.check("truncated");
+    }
+
+    /// All records are gone; the next one has `offset` (Kafka: `UnifiedLog.truncateFullyAndStartAt`).
+    pub fn restarted_at(&mut self, offset: Offset) {
+        let generation = Generation(self.generation.0 + 1);
+        *self = Self { generation, ..Self::recovered(offset, offset) };
+        self.check("restarted");
+    }
+
+    /// The offsets now.
+    pub fn snapshot(&self) -> WatermarksSnapshot {
+        WatermarksSnapshot {
+            log_start: self.log_start,
+            recovery_point: self.recovery_point,
+            durable_end: self.durable_end,
+            log_end: self.log_end,
+            high_watermark: self.high_watermark,
+            generation: self.generation,
+        }
+    }
+
+    fn checked(self, event: &str) -> Self {
+        self.check(event);
+        self
+    }
+
+    fn check(&self, event: &str) {
+        let on_disk = self.log_start <= self.recovery_point
+            && self.recovery_point <= self.durable_end
+            && self.durable_end <= self.log_end;
+        let on_replicas =
+            self.log_start <= self.high_watermark && self.high_watermark <= self.log_end;
+        assert!(self.log_start >= 0 && on_disk && on_replicas, "after {event}: {self:?}");
+    }
+}
