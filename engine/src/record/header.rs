@@ -1,5 +1,7 @@
 //! The 61-byte header of a v2 batch (`org.apache.kafka.common.record.DefaultRecordBatch`).
 
+use std::{fmt, str::FromStr};
+
 use crate::{
     limits::{BATCH_HEADER, LOG_OVERHEAD, MAX_BATCH_BYTES},
     types::{LeaderEpoch, Offset},
@@ -7,6 +9,39 @@ use crate::{
 
 /// Producer id of a batch that no idempotent producer wrote.
 pub const NO_PRODUCER: i64 = -1;
+
+/// What a record's timestamp tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TimestampType {
+    /// When the record was made, as its producer says.
+    #[default]
+    CreateTime,
+    /// When the leader appended the batch: one time for all its records.
+    LogAppendTime,
+}
+
+impl fmt::Display for TimestampType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CreateTime => "CreateTime",
+            Self::LogAppendTime => "LogAppendTime",
+        })
+    }
+}
+
+impl FromStr for TimestampType {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "CreateTime" => Ok(Self::CreateTime),
+            "LogAppendTime" => Ok(Self::LogAppendTime),
+            other => Err(format!(
+                "timestamp type must be `CreateTime` or `LogAppendTime`, found `{other}`"
+            )),
+        }
+    }
+}
 
 /// Bits of a batch's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +62,15 @@ impl Attributes {
     /// Whether the timestamps say when the batch was appended, not when the records were made.
     pub fn is_log_append_time(self) -> bool {
         self.0 & Self::LOG_APPEND_TIME != 0
+    }
+
+    /// What the timestamps tell.
+    pub fn timestamp_type(self) -> TimestampType {
+        if self.is_log_append_time() {
+            TimestampType::LogAppendTime
+        } else {
+            TimestampType::CreateTime
+        }
     }
 
     /// Whether the batch belongs to a transaction.
