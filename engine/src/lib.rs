@@ -17,6 +17,7 @@ pub mod clock;
 pub mod error;
 pub mod io;
 pub mod limits;
+pub mod log;
 pub mod metrics;
 pub mod record;
 pub mod types;
