@@ -18,6 +18,7 @@ pub mod commit;
 pub mod error;
 pub mod io;
 pub mod limits;
+pub mod log;
 pub mod metrics;
 pub mod record;
 pub mod types;

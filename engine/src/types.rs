@@ -132,6 +132,79 @@ impl fmt::Display for TopicPartition {
     }
 }
 
+/// A topic's id: 16 bytes, a version-4 UUID. Its text is Kafka's, base64url without padding, 22
+/// characters (`org.apache.kafka.common.Uuid`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub [u8; 16]);
+
+/// Why a string is no topic id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a topic id is 22 characters of base64url without padding, found `{found}`")]
+pub struct TopicIdError {
+    /// The string, shortened to 100 characters.
+    pub found: String,
+}
+
+impl TopicId {
+    /// Stands for no id; never drawn.
+    pub const ZERO: Self = Self([0; 16]);
+    /// The cluster metadata topic's; never drawn.
+    pub const METADATA: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+    /// Draws an id, never a reserved one nor one whose text starts with a dash, which a command
+    /// line would take for an option.
+    pub fn random(rng: &mut fastrand::Rng) -> Self {
+        loop {
+            let mut bytes = rng.u128(..).to_be_bytes();
+            bytes[6] = (bytes[6] & 0x0F) | 0x40;
+            bytes[8] = (bytes[8] & 0x3F) | 0x80;
+            // The version bits rule the reserved ids out; 62 is the number of the dash.
+            if bytes[0] >> 2 != 62 {
+                return Self(bytes);
+            }
+        }
+    }
+}
+
+const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const TOPIC_ID_CHARS: usize = 22;
+
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // 128 bits are 21 digits of 6 bits and one of 2, filled up with zeros.
+        let bits = u128::from_be_bytes(self.0);
+        let mut text = String::with_capacity(TOPIC_ID_CHARS);
+        for shift in (2..=122).rev().step_by(6) {
+            text.push(BASE64URL[(bits >> shift) as usize & 63] as char);
+        }
+        text.push(BASE64URL[(bits << 4) as usize & 63] as char);
+        f.pad(&text)
+    }
+}
+
+impl FromStr for TopicId {
+    type Err = TopicIdError;
+
+    fn from_str(s: &str) -> Result<Self, TopicIdError> {
+        let refuse = || TopicIdError { found: s.chars().take(100).collect() };
+        if s.len() != TOPIC_ID_CHARS {
+            return Err(refuse());
+        }
+        let mut bits: u128 = 0;
+        for (at, byte) in s.bytes().enumerate() {
+            let digit = BASE64URL.iter().position(|char| *char == byte).ok_or_else(refuse)? as u128;
+            if at + 1 < TOPIC_ID_CHARS {
+                bits = bits << 6 | digit;
+            } else if digit.is_multiple_of(16) {
+                bits = bits << 2 | digit >> 4;
+            } else {
+                return Err(refuse());
+            }
+        }
+        Ok(Self(bits.to_be_bytes()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +228,40 @@ mod tests {
             ["orders", "orders-", "-3", "a-03", "a-+3", "a-3x", "a-0.5f-delete", "a-4294967295"]
         {
             assert_eq!(TopicPartition::from_folder(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn topic_ids_have_kafkas_text() {
+        let vectors: [([u8; 16], &str); 4] = [
+            ([0; 16], "AAAAAAAAAAAAAAAAAAAAAA"),
+            (TopicId::METADATA.0, "AAAAAAAAAAAAAAAAAAAAAQ"),
+            ([0xFF; 16], "_____________________w"),
+            (
+                *b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f",
+                "AAECAwQFBgcICQoLDA0ODw",
+            ),
+        ];
+        for (bytes, text) in vectors {
+            assert_eq!(TopicId(bytes).to_string(), text);
+            assert_eq!(text.parse(), Ok(TopicId(bytes)));
+        }
+        for bad in ["", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAB", "AAAAAAAAAAAAAAAAAAAAA="]
+        {
+            assert!(bad.parse::<TopicId>().is_err(), "{bad}");
+        }
+        assert!("AAAAAAAAAAAAAAAAAAAAAA==".parse::<TopicId>().is_err());
+    }
+
+    #[test]
+    fn drawn_topic_ids_are_version_4_and_never_start_with_a_dash() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..1_000 {
+            let id = TopicId::random(&mut rng);
+            let text = id.to_string();
+            assert!(!text.starts_with('-'), "{text}");
+            assert_eq!(text.parse(), Ok(id));
+            assert_eq!((id.0[6] >> 4, id.0[8] >> 6), (4, 2));
         }
     }
 }

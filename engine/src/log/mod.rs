@@ -1,0 +1,7 @@
+//! One partition: append, read, roll, retain, compact, truncate, recover.
+
+pub mod checkpoint;
+pub mod epochs;
+mod lines;
+pub mod producers;
+pub mod state;
