@@ -365,3 +365,331 @@ fn check_log_start(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::checkpoint::CheckpointLine, *};
+
+    fn partition(topic: &str, number: u32) -> TopicPartition {
+        TopicPartition::new(TopicName::new(topic).unwrap(), number)
+    }
+
+    const ORDERS: PartitionState = PartitionState {
+        log_start: 17,
+        recovery_point: 90,
+        durable_end: 100,
+        high_watermark: 101,
+        log_end: 102,
+        epochs_crc: Some(0x0A2B_3C4D),
+    };
+
+    fn state(closed: Closed) -> DirState {
+        let other = PartitionState { epochs_crc: None, ..ORDERS };
+        let partitions = [(partition("orders", 0), ORDERS), (partition("a-b", 11), other)];
+        DirState { closed, partitions: partitions.into() }
+    }
+
+    #[test]
+    fn the_state_is_text_with_a_checksum() {
+        let content = "trunkline-state 1\nclosed clean\npartitions 2\n\
+                       a-b 11 17 90 100 101 102 -\norders 0 17 90 100 101 102 0a2b3c4d\n";
+        let crc = crc32c::crc32c(content.as_bytes());
+        let text = format!("{content}crc32c {crc:08x}\n");
+        assert_eq!(String::from_utf8(state(Closed::Clean).to_bytes()).unwrap(), text);
+
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::portable();
+        assert!(DirState::load(&storage, dir.path()).unwrap().is_none());
+        for closed in [Closed::Clean, Closed::Open] {
+            state(closed).store(&storage, dir.path()).unwrap();
+            assert_eq!(DirState::load(&storage, dir.path()).unwrap(), Some(state(closed)));
+        }
+    }
+
+    #[test]
+    fn each_flipped_bit_and_each_cut_is_found() {
+        let whole = state(Closed::Open).to_bytes();
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let error = DirState::parse(Path::new("f"), &bytes).expect_err("a flipped bit passes");
+            assert!(error.position <= whole.len() as u64);
+        }
+        for length in 0..whole.len() {
+            let parsed = DirState::parse(Path::new("f"), &whole[..length]);
+            assert!(parsed.is_err(), "cut to {length} bytes");
+        }
+    }
+
+    #[test]
+    fn content_that_is_wrong_under_a_right_checksum_is_named_with_its_byte() {
+        let cases = [
+            ("trunkline-state 2\nclosed open\npartitions 0\n", "title", 0),
+            ("trunkline-state 1\nclosed\npartitions 0\n", "closed", 18),
+            ("trunkline-state 1\nclosed open\n", "partition count", 30),
+            ("trunkline-state 1\nclosed open\npartitions 1\n", "partition count", 41),
+            ("trunkline-state 1\nclosed open\npartitions 1\na 0 1 2 3 4 5\n", "partition", 43),
+            (
+                "trunkline-state 1\nclosed open\npartitions 1\na 0 1 2 3 x 5 -\n",
+                "high watermark",
+                53,
+            ),
+            (
+                "trunkline-state 1\nclosed open\npartitions 1\na 0 1 2 3 4 5 0A2B3C4D\n",
+                "crc of the leader epochs",
+                57,
+            ),
+            (
+                "trunkline-state 1\nclosed open\npartitions 2\na 0 1 2 3 4 5 -\na 0 1 2 3 4 5 -\n",
+                "partition",
+                59,
+            ),
+        ];
+        for (content, what, position) in cases {
+            let crc = crc32c::crc32c(content.as_bytes());
+            let text = format!("{content}crc32c {crc:08x}\n");
+            let error = DirState::parse(Path::new("f"), text.as_bytes()).unwrap_err();
+            assert_eq!((error.what, error.position), (what, position), "{content:?}");
+        }
+    }
+
+    fn checkpoint(offset: Offset) -> Checkpoint {
+        let line = CheckpointLine { offset, line: 3, position: 4 };
+        Checkpoint::Read([(partition("orders", 0), line)].into())
+    }
+
+    fn without_our_partition() -> Checkpoint {
+        Checkpoint::Read(CheckpointLines::new())
+    }
+
+    #[test]
+    fn ours_are_believed_where_they_speak_for_the_folder() {
+        use Checkpoint::{Missing, Unreadable};
+        use Closed::{Clean, Open};
+        // State, marker, Kafka's log start and recovery point → log start or conflict, recovery
+        // point, clean.
+        let cases = [
+            ("both agree", Clean, true, checkpoint(17), checkpoint(90), Ok(17), 90, true),
+            ("Kafka's are missing", Clean, true, Missing, Missing, Ok(17), 90, true),
+            ("Kafka's are corrupt", Clean, true, Unreadable, Unreadable, Ok(17), 90, true),
+            (
+                "Kafka names no log start that is the first segment's",
+                Clean,
+                true,
+                without_our_partition(),
+                checkpoint(90),
+                Ok(17),
+                90,
+                true,
+            ),
+            (
+                "log start flipped down",
+                Clean,
+                true,
+                checkpoint(1),
+                checkpoint(90),
+                Ok(17),
+                90,
+                true,
+            ),
+            ("log start moved up", Clean, true, checkpoint(18), checkpoint(90), Err(18), 0, false),
+            (
+                "log start moved up, no marker",
+                Clean,
+                false,
+                checkpoint(18),
+                checkpoint(90),
+                Err(18),
+                0,
+                false,
+            ),
+            (
+                "Kafka appended and closed",
+                Clean,
+                true,
+                checkpoint(17),
+                checkpoint(91),
+                Ok(17),
+                90,
+                false,
+            ),
+            (
+                "Kafka truncated and closed",
+                Clean,
+                true,
+                checkpoint(17),
+                checkpoint(89),
+                Ok(17),
+                89,
+                false,
+            ),
+            (
+                "crash between state and marker",
+                Clean,
+                false,
+                checkpoint(17),
+                checkpoint(90),
+                Ok(17),
+                90,
+                false,
+            ),
+            ("crash in use", Open, false, checkpoint(17), checkpoint(90), Ok(17), 90, false),
+            (
+                "crash before Kafka's log start was written",
+                Open,
+                false,
+                checkpoint(16),
+                checkpoint(80),
+                Ok(17),
+                80,
+                false,
+            ),
+            (
+                "crash before ours was written",
+                Open,
+                false,
+                checkpoint(18),
+                checkpoint(95),
+                Ok(17),
+                90,
+                false,
+            ),
+        ];
+        for (name, closed, clean_marker, log_starts, recovery_points, start, recovery, clean) in
+            cases
+        {
+            let state = Some(state(closed));
+            let witnesses = Witnesses {
+                dir: "/data".into(),
+                state,
+                clean_marker,
+                log_starts,
+                recovery_points,
+                high_watermarks: checkpoint(5),
+            };
+            let found = start_of(&witnesses, &partition("orders", 0));
+            let expected = start.map(|log_start| StartState {
+                clean,
+                log_start: Some(log_start),
+                recovery_point: recovery,
+                high_watermark: Some(101),
+                state: Some(ORDERS),
+            });
+            let found = found.map_err(|conflict| conflict.found);
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn kafkas_are_believed_where_ours_do_not_speak_for_the_folder() {
+        use Checkpoint::{Missing, Unreadable};
+        let state_of_others = DirState { closed: Closed::Clean, partitions: BTreeMap::new() };
+        let cases = [
+            (
+                "Kafka's own, closed",
+                None,
+                true,
+                checkpoint(18),
+                checkpoint(95),
+                (Some(18), 95, true),
+            ),
+            (
+                "Kafka's own, crashed",
+                None,
+                false,
+                checkpoint(18),
+                checkpoint(95),
+                (Some(18), 95, false),
+            ),
+            (
+                "no log start named",
+                None,
+                true,
+                without_our_partition(),
+                checkpoint(95),
+                (None, 95, true),
+            ),
+            (
+                "no recovery point named",
+                None,
+                true,
+                checkpoint(18),
+                without_our_partition(),
+                (Some(18), 0, false),
+            ),
+            ("all unreadable", None, true, Unreadable, Unreadable, (None, 0, false)),
+            ("nothing at all", None, false, Missing, Missing, (None, 0, false)),
+            (
+                "Kafka closed it after our crash",
+                Some(state(Closed::Open)),
+                true,
+                checkpoint(18),
+                checkpoint(95),
+                (Some(18), 95, true),
+            ),
+            (
+                "a partition that ours does not know",
+                Some(state_of_others),
+                true,
+                checkpoint(18),
+                checkpoint(95),
+                (Some(18), 95, true),
+            ),
+        ];
+        for (name, state, clean_marker, log_starts, recovery_points, expected) in cases {
+            let high_watermarks = checkpoint(97);
+            let witnesses = Witnesses {
+                dir: "/data".into(),
+                state,
+                clean_marker,
+                log_starts,
+                recovery_points,
+                high_watermarks,
+            };
+            let found = start_of(&witnesses, &partition("orders", 0)).unwrap();
+            let (log_start, recovery_point, clean) = expected;
+            let high_watermark = Some(97);
+            let state = None;
+            let expected = StartState { clean, log_start, recovery_point, high_watermark, state };
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_says_what_to_do() {
+        let witnesses = Witnesses {
+            dir: "/data".into(),
+            state: Some(state(Closed::Clean)),
+            log_starts: checkpoint(18),
+            ..Witnesses::default()
+        };
+        let conflict = start_of(&witnesses, &partition("orders", 0)).unwrap_err();
+        assert_eq!(
+            conflict.to_string(),
+            "/data/log-start-offset-checkpoint line 3 (byte 4): log start of orders-0: expected 17 \
+             as in trunkline-state, found 18. If another program moved the log start, remove \
+             trunkline-state from that folder and open it again; if not, write 17 into the line"
+        );
+    }
+
+    #[test]
+    fn witnesses_are_read_from_a_log_dir_and_what_is_damaged_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::portable();
+        let (nothing, damaged) = Witnesses::read(&storage, dir.path()).unwrap();
+        assert!(nothing.state.is_none() && !nothing.clean_marker && damaged.is_empty());
+
+        state(Closed::Clean).store(&storage, dir.path()).unwrap();
+        std::fs::write(dir.path().join(LOG_STARTS), "0\n1\norders 0 17\n").unwrap();
+        std::fs::write(dir.path().join(RECOVERY_POINTS), "0\n1\norders 0\n").unwrap();
+        std::fs::write(dir.path().join(".kafka_cleanshutdown"), "").unwrap();
+        let (witnesses, damaged) = Witnesses::read(&storage, dir.path()).unwrap();
+        assert_eq!(witnesses.state, Some(state(Closed::Clean)));
+        assert!(witnesses.clean_marker);
+        assert_eq!(witnesses.log_starts.offset(&partition("orders", 0)), Some(17));
+        assert_eq!(witnesses.recovery_points, Checkpoint::Unreadable);
+        assert_eq!(witnesses.high_watermarks, Checkpoint::Missing);
+        assert_eq!(damaged.len(), 1);
+        assert!(damaged[0].to_string().contains(RECOVERY_POINTS), "{}", damaged[0]);
+    }
+}

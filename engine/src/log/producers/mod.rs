@@ -236,3 +236,6 @@ impl ProducerStates {
         expired
     }
 }
+
+#[cfg(test)]
+mod tests;

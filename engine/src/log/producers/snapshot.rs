@@ -13,7 +13,8 @@
 //! | | | | 38 | open transaction's first offset i64, −1 none |
 //!
 //! Of the five-batch window only the last batch is kept: after a restart older repetitions are out
-//! of order, not recognised. Ended transactions above the high watermark are not kept at all.
+//! of order, not recognised. Its timestamp shares a field with the last marker's, which overwrites
+//! it. Ended transactions above the high watermark are not kept at all.
 
 use std::{
     collections::BTreeMap,
@@ -238,4 +239,123 @@ pub fn load_newest_snapshot(
         }
     }
     Ok((ProducerStates::new(log_start), corrupt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Producer 4660 in epoch 2 with a batch of sequences 6 to 8 at offsets 97 to 99 and an open
+    /// transaction since 90; producer 4661 after a marker alone.
+    const GOLDEN: [u8; HEADER + 2 * ENTRY] = [
+        0, 1, 0x9A, 0x08, 0xD9, 0x99, 0, 0, 0, 2, // version, crc, count
+        0, 0, 0, 0, 0, 0, 0x12, 0x34, 0, 2, 0, 0, 0, 8, // id, epoch, last sequence
+        0, 0, 0, 0, 0, 0, 0, 99, 0, 0, 0, 2, // last offset, delta
+        0, 0, 1, 0x8C, 0xC2, 0x51, 0xF4, 0, // timestamp
+        0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 90, // coordinator epoch, transaction start
+        0, 0, 0, 0, 0, 0, 0x12, 0x35, 0, 3, 0xFF, 0xFF, 0xFF, 0xFF, //
+        0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, //
+        0, 0, 1, 0x8C, 0xC2, 0x51, 0xF4, 1, //
+        0, 0, 0, 8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, //
+    ];
+
+    fn parse(bytes: &[u8]) -> Result<ProducerStates, Corruption> {
+        ProducerStates::parse(Path::new("f"), bytes, 100, 1_000)
+    }
+
+    fn with_crc(mut bytes: Vec<u8>) -> Vec<u8> {
+        let crc = crc32c::crc32c(&bytes[CRC_FROM..]);
+        bytes[2..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_snapshot_has_kafkas_bytes() {
+        let states = parse(&GOLDEN).unwrap();
+        let first = states.get(4660).unwrap();
+        let last = BatchMeta {
+            last_sequence: 8,
+            last_offset: 99,
+            offset_delta: 2,
+            timestamp: 1_704_067_200_000,
+        };
+        assert_eq!(first.window.iter().collect::<Vec<_>>(), [&last]);
+        assert_eq!((first.epoch, first.coordinator_epoch), (2, 7));
+        assert_eq!(first.transaction_start, Some(90));
+        let second = states.get(4661).unwrap();
+        assert_eq!((second.epoch, second.last_sequence(), second.window.last()), (3, -1, None));
+        assert_eq!(second.transaction_start, None);
+        assert_eq!((states.end_offset(), states.first_unstable_offset()), (100, Some(90)));
+        assert_eq!(states.to_bytes(), GOLDEN);
+    }
+
+    #[test]
+    fn each_flipped_bit_and_each_cut_is_found() {
+        for bit in 0..GOLDEN.len() * 8 {
+            let mut bytes = GOLDEN;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let error = parse(&bytes).expect_err("a flipped bit passes");
+            let what = if bit < 16 { "version" } else { "crc" };
+            assert_eq!(error.what, what, "bit {bit}");
+        }
+        for length in 0..GOLDEN.len() {
+            assert!(parse(&GOLDEN[..length]).is_err(), "cut to {length} bytes");
+        }
+        assert!(parse(&[&GOLDEN[..], &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn content_that_is_wrong_under_a_right_checksum_is_named_with_its_byte() {
+        let cases = [
+            (9, 3, "file length", 6),
+            (6, 0x80, "file length", 6),
+            (10, 0x80, "producer id", 10),
+            (20, 0x80, "last sequence", 20),
+            (31, 100, "last offset", 24),
+            (24, 0x80, "last offset", 24),
+            (35, 100, "offset delta", 32),
+            (32, 0x80, "offset delta", 32),
+            (55, 100, "transaction start", 48),
+            (63, 0x34, "producer id", 56),
+        ];
+        for (at, byte, what, position) in cases {
+            let mut bytes = GOLDEN.to_vec();
+            bytes[at] = byte;
+            let error = parse(&with_crc(bytes)).unwrap_err();
+            assert_eq!((error.what, error.position), (what, position), "byte {at}");
+        }
+        let mut bytes = GOLDEN.to_vec();
+        bytes[94..102].copy_from_slice(&90_i64.to_be_bytes());
+        let error = parse(&with_crc(bytes)).unwrap_err();
+        assert_eq!((error.what, error.position), ("transaction start", 94));
+    }
+
+    #[test]
+    fn the_newest_readable_snapshot_in_range_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::portable();
+        for offset in [100, 200, 300, 400] {
+            let mut states = parse(&GOLDEN).unwrap();
+            states.end_offset = offset;
+            assert_eq!(states.store(&storage, dir.path()).unwrap(), offset);
+        }
+        assert!(dir.path().join("00000000000000000100.snapshot").is_file());
+        for other in ["7.snapshot", "00000000000000000500.snapshot.deleted", "x.snapshot"] {
+            std::fs::write(dir.path().join(other), "").unwrap();
+        }
+        std::fs::write(dir.path().join("00000000000000000300.snapshot"), "rot").unwrap();
+        assert_eq!(snapshot_offsets(&storage, dir.path()).unwrap(), [100, 200, 300, 400]);
+
+        let newest = |log_start, log_end| {
+            load_newest_snapshot(&storage, dir.path(), log_start, log_end, 0).unwrap()
+        };
+        let (states, corrupt) = newest(0, 399);
+        assert_eq!((states.end_offset(), states.len(), corrupt.len()), (200, 2, 1));
+        assert!(corrupt[0].path.ends_with("00000000000000000300.snapshot"));
+        assert_eq!(newest(400, 400).0.end_offset(), 400);
+        let (states, corrupt) = newest(201, 399);
+        assert_eq!((states.end_offset(), states.len(), corrupt.len()), (201, 0, 1));
+        let absent = ProducerStates::load(&storage, dir.path(), 150, 0).unwrap();
+        assert!(absent.is_none());
+    }
 }
