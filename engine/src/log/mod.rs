@@ -5,3 +5,6 @@ pub mod epochs;
 mod lines;
 pub mod producers;
 pub mod state;
+
+#[cfg(test)]
+mod kafka_folder_tests;

@@ -3,9 +3,14 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::{error::Corruption, limits::TXN_INDEX_ENTRY, types::Offset};
+use crate::{
+    error::Corruption,
+    limits::TXN_INDEX_ENTRY,
+    record::{Marker, TransactionMarker},
+    types::Offset,
+};
 
-/// A transaction's end marker, as a control batch holds it (Kafka: `EndTransactionMarker`).
+/// The end of a transaction, as its marker says it (Kafka: `EndTransactionMarker`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndTransaction {
     /// Aborted, or committed.
@@ -18,16 +23,13 @@ pub struct EndTransaction {
     pub raises_epoch: bool,
 }
 
-impl EndTransaction {
-    /// Reads the control record's key and value; `None` where it is no marker of a transaction.
-    pub fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
-        let key_version = i16::from_be_bytes(*key.first_chunk()?);
-        let kind = i16::from_be_bytes(*key.get(2..)?.first_chunk()?);
-        let value_version = i16::from_be_bytes(*value.first_chunk()?);
-        let coordinator_epoch = i32::from_be_bytes(*value.get(2..)?.first_chunk()?);
-        // Later versions may only add fields behind those of version 0.
-        let known = key_version >= 0 && value_version >= 0 && matches!(kind, 0 | 1);
-        known.then_some(Self { aborted: kind == 0, coordinator_epoch, raises_epoch: false })
+impl From<TransactionMarker> for EndTransaction {
+    fn from(marker: TransactionMarker) -> Self {
+        Self {
+            aborted: marker.kind == Marker::Abort,
+            coordinator_epoch: marker.coordinator_epoch,
+            raises_epoch: false,
+        }
     }
 }
 
@@ -207,19 +209,6 @@ mod tests {
         }
         let error = AbortedTransaction::parse_index(Path::new("f"), &[0; 35]).unwrap_err();
         assert_eq!((error.what, error.position), ("index length", 34));
-    }
-
-    #[test]
-    fn markers_are_read_from_their_control_record() {
-        let abort = EndTransaction { aborted: true, coordinator_epoch: 9, raises_epoch: false };
-        let value = [0, 0, 0, 0, 0, 9];
-        assert_eq!(EndTransaction::parse(&[0, 0, 0, 0], &value), Some(abort));
-        let commit = EndTransaction { aborted: false, ..abort };
-        assert_eq!(EndTransaction::parse(&[0, 0, 0, 1], &value), Some(commit));
-        assert_eq!(EndTransaction::parse(&[0, 0, 0, 2], &value), None);
-        assert_eq!(EndTransaction::parse(&[0xFF, 0xFF, 0, 1], &value), None);
-        assert_eq!(EndTransaction::parse(&[0, 0, 0], &value), None);
-        assert_eq!(EndTransaction::parse(&[0, 0, 0, 1], &value[..5]), None);
     }
 
     #[test]
