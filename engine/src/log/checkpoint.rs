@@ -296,6 +296,28 @@ mod tests {
     }
 
     #[test]
+    fn a_flipped_bit_changes_at_most_one_entry_and_never_their_number() {
+        let whole = b"0\n3\na 0 17\nb 12 903\nb 13 0\n";
+        let before = parse_offsets(Path::new("f"), whole).unwrap();
+        let mut refused = 0;
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = *whole;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            match parse_offsets(Path::new("f"), &bytes) {
+                Ok(after) => {
+                    let same = after.iter().filter(|(name, line)| before.get(name) == Some(line));
+                    assert_eq!((after.len(), same.count()), (3, 2), "bit {bit}");
+                }
+                Err(error) => {
+                    assert!(error.position <= whole.len() as u64);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > whole.len() * 4, "{refused} of {} refused", whole.len() * 8);
+    }
+
+    #[test]
     fn too_large_a_file_is_corrupt() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
