@@ -180,7 +180,7 @@ pub enum RecordError {
     /// The codec lacks the level.
     #[error(transparent)]
     Compression(#[from] CompressionError),
-    /// The codec failed: it has no memory.
+    /// The codec failed, which none does on sound input.
     #[error("{codec}: {reason}")]
     Codec {
         /// The codec.
