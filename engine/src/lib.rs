@@ -19,4 +19,5 @@ pub mod io;
 pub mod limits;
 pub mod metrics;
 pub mod record;
+pub mod segment;
 pub mod types;
