@@ -21,4 +21,5 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod record;
+pub mod segment;
 pub mod types;

@@ -1,0 +1,374 @@
+//! The segment that is appended to. One owner, `&mut self`; readers share its [`Segment`].
+
+use std::{path::Path, sync::Arc};
+
+use super::{
+    AbortedTransaction, Segment, SegmentError, SegmentOptions, Suffix, TxnIndex,
+    index_file::IndexFile,
+    name::file_path,
+    published::{LargestTimestamp, Published},
+    rule::IndexRule,
+    seal::Seal,
+    tables::Tables,
+};
+use crate::{
+    io::{File, Open, Storage},
+    limits::{MAX_RELATIVE_OFFSET, OFFSET_INDEX_ENTRY, TIME_INDEX_ENTRY, TXN_INDEX_ENTRY},
+    record::{BatchHeader, SealedBatch},
+    types::Offset,
+};
+
+/// What a truncation left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Truncation {
+    /// Bytes of the log that went.
+    pub removed_bytes: u64,
+    /// Bytes that stayed.
+    pub len: u64,
+    /// Offset that the next batch must have or exceed.
+    pub next_offset: Offset,
+}
+
+/// A seal that failed (a full disk, as a rule), with the segment back: it can still be appended to.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct SealFailure {
+    /// The segment.
+    pub segment: Box<ActiveSegment>,
+    /// Why.
+    #[source]
+    pub error: SegmentError,
+}
+
+/// A segment that is appended to.
+#[derive(Debug)]
+pub struct ActiveSegment {
+    segment: Arc<Segment>,
+    file: File,
+    index: IndexFile,
+    timeindex: IndexFile,
+    txnindex: Option<File>,
+    rule: IndexRule,
+    first_timestamp: Option<i64>,
+    tail: Tail,
+}
+
+/// What stands behind the published bytes of the `.log` file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    /// Nothing.
+    Exact,
+    /// Space that was reserved: it stays until the segment is sealed.
+    Reserved,
+    /// What a failed write or a failed cut may have left: it goes before the next append.
+    Torn,
+}
+
+impl ActiveSegment {
+    /// Makes the files of a new segment in `dir`. Their folder entries are durable once the caller has
+    /// synced `dir`. On failure nothing stays.
+    pub fn create(
+        storage: &Storage,
+        dir: &Path,
+        base_offset: Offset,
+        options: &SegmentOptions,
+    ) -> Result<Self, SegmentError> {
+        let published = Arc::new(Published::new(0, base_offset));
+        published.set_largest(None);
+        let segment = Segment::new(storage, dir, base_offset, published, None, options)
+            .with_tables(Tables::new(base_offset))
+            .with_transactions(TxnIndex::new());
+        let file = storage.open(segment.path(), Open::CreateNew)?;
+        let made = Self::create_around(segment, &file);
+        if made.is_err() {
+            for suffix in [Suffix::Log, Suffix::Index, Suffix::TimeIndex] {
+                // An error here changes nothing: the first one is what the caller must hear of.
+                let _ = storage.remove_file(&file_path(dir, base_offset, suffix));
+            }
+        }
+        made
+    }
+
+    fn create_around(segment: Segment, file: &File) -> Result<Self, SegmentError> {
+        segment.storage().remove_file(&segment.file_path(Suffix::TxnIndex))?;
+        let reserved = segment.options().preallocate;
+        if let Some(bytes) = reserved {
+            file.allocate(bytes)?;
+        }
+        let rule = IndexRule::new(segment.options());
+        let mut active = Self::assemble(segment, file.clone(), rule, (0, 0))?;
+        if reserved.is_some() {
+            active.tail = Tail::Reserved;
+        }
+        Ok(active)
+    }
+
+    /// `on_disk` says how many entries of the tables the two index files hold already.
+    pub(super) fn assemble(
+        segment: Segment,
+        file: File,
+        rule: IndexRule,
+        on_disk: (usize, usize),
+    ) -> Result<Self, SegmentError> {
+        let segment = segment.with_file(file.clone());
+        let index = IndexFile::open(&segment, Suffix::Index, OFFSET_INDEX_ENTRY, on_disk.0)?;
+        let timeindex = IndexFile::open(&segment, Suffix::TimeIndex, TIME_INDEX_ENTRY, on_disk.1)?;
+        let first_timestamp = segment.first_timestamp()?;
+        let mut active = Self {
+            segment: Arc::new(segment),
+            file,
+            index,
+            timeindex,
+            txnindex: None,
+            rule,
+            first_timestamp,
+            tail: Tail::Exact,
+        };
+        active.trim_transactions()?;
+        Ok(active)
+    }
+
+    /// What readers share.
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// The `.log` file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Offset that names the segment.
+    pub fn base_offset(&self) -> Offset {
+        self.segment.base_offset()
+    }
+
+    /// Bytes of whole batches that are written.
+    pub fn len(&self) -> u64 {
+        self.segment.len()
+    }
+
+    /// Whether there is no batch.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Offset behind the last batch.
+    pub fn next_offset(&self) -> Offset {
+        self.segment.next_offset()
+    }
+
+    /// Largest timestamp of the first batch, from which `segment.ms` counts; `None` while there is
+    /// none.
+    pub fn first_timestamp(&self) -> Option<i64> {
+        self.first_timestamp
+    }
+
+    /// Whether an index takes no more entries: one of Kafka's reasons to roll. Appending further is
+    /// no error, the index only stays sparse.
+    pub fn is_index_full(&self) -> bool {
+        let tables = self.segment.live_tables();
+        self.rule.is_full(&tables.offsets, &tables.times)
+    }
+
+    /// Whether `last_offset` can be stored relative to the base offset: otherwise roll.
+    pub fn relative_offset_fits(&self, last_offset: Offset) -> bool {
+        (0..=MAX_RELATIVE_OFFSET).contains(&(last_offset - self.base_offset()))
+    }
+
+    /// Appends batches whose offsets are stamped, as one write, then publishes them. Gives their
+    /// buffers back for use again.
+    ///
+    /// On failure nothing is published and what was half-written is cut off, at the latest before the
+    /// next append. A full disk does not last; EIO latches the file (see [`crate::io`]).
+    ///
+    /// # Panics
+    /// Where offsets do not rise.
+    pub fn append(&mut self, batches: Vec<SealedBatch>) -> Result<Vec<Vec<u8>>, SegmentError> {
+        let headers: Vec<BatchHeader> = batches.iter().map(|batch| *batch.header()).collect();
+        let Some(last) = headers.last() else { return Ok(Vec::new()) };
+        self.check_room(&headers)?;
+        if self.tail == Tail::Torn {
+            self.trim()?;
+        }
+        let mut position = self.len();
+        let data = batches.into_iter().map(SealedBatch::into_bytes).collect();
+        let buffers = self.file.write_all_at(position, data).inspect_err(|_| {
+            self.tail = Tail::Torn;
+            // Tried again before the next append, which reports it.
+            let _ = self.trim();
+        })?;
+        let tables = self.segment.live_tables();
+        for header in &headers {
+            self.rule.add(position, header, &tables.offsets, &tables.times);
+            position += header.total_bytes() as u64;
+        }
+        self.first_timestamp.get_or_insert(headers[0].max_timestamp);
+        self.segment.published().set_largest(self.rule.largest());
+        self.segment.published().appended(position, last.next_offset());
+        Ok(buffers)
+    }
+
+    fn check_room(&self, headers: &[BatchHeader]) -> Result<(), SegmentError> {
+        let mut expected = self.next_offset();
+        let mut incoming = 0;
+        for header in headers {
+            let base = header.base_offset;
+            assert!(base >= expected, "batch at offset {base}, expected {expected}");
+            expected = header.next_offset();
+            incoming += header.total_bytes() as u64;
+        }
+        let (len, last_offset) = (self.len(), expected - 1);
+        if len + incoming > i32::MAX as u64 || !self.relative_offset_fits(last_offset) {
+            let path = self.segment.path().into();
+            return Err(SegmentError::Full { path, len, incoming, last_offset });
+        }
+        Ok(())
+    }
+
+    /// Records an aborted transaction, in memory and in the `.txnindex` file, which is made for the
+    /// first one. Markers must come in the order of their offsets.
+    pub fn append_aborted(&mut self, entry: AbortedTransaction) -> Result<(), SegmentError> {
+        let index = self.segment.live_transactions();
+        let position = (index.len() * TXN_INDEX_ENTRY) as u64;
+        if self.txnindex.is_none() {
+            let path = self.segment.file_path(Suffix::TxnIndex);
+            self.txnindex = Some(self.segment.storage().open(&path, Open::Create)?);
+        }
+        if let Some(file) = &self.txnindex {
+            file.write_at(position, entry.encode().to_vec())?;
+        }
+        index.push(entry);
+        Ok(())
+    }
+
+    /// Writes the pending entries to the index files, whose lengths then are entries × 8 and × 12.
+    pub fn write_indexes(&mut self) -> Result<(), SegmentError> {
+        let tables = self.segment.live_tables();
+        self.index.append(tables.offsets.encode(self.index.written()))?;
+        self.timeindex.append(tables.times.encode(self.timeindex.written()))?;
+        Ok(())
+    }
+
+    /// The index files, to be synced before the recovery point passes what they index.
+    pub fn index_files(&self) -> Vec<File> {
+        let always = [&self.index.file, &self.timeindex.file];
+        always.into_iter().chain(&self.txnindex).cloned().collect()
+    }
+
+    /// Cuts off every batch whose last offset is `offset` or larger, with its index entries. Durable
+    /// once the caller has synced the log and the index files.
+    ///
+    /// The cut counts from the moment that readers could see it: where the disk fails behind that, an
+    /// error is returned, the shorter log is what is published, and the files follow at the latest
+    /// before the next append.
+    pub fn truncate_to(&mut self, offset: Offset) -> Result<Truncation, SegmentError> {
+        let Some((position, first_gone)) = self.segment.locate(offset)? else {
+            // An earlier cut may have failed on the disk.
+            self.trim_indexes()?;
+            if self.tail == Tail::Torn {
+                self.trim()?;
+            }
+            let (len, next_offset) = (self.len(), self.next_offset());
+            return Ok(Truncation { removed_bytes: 0, len, next_offset });
+        };
+        let next_offset = offset.clamp(self.base_offset(), first_gone.base_offset);
+        let removed_bytes = self.len() - position;
+        let view = self.segment.published().view().cut(position, next_offset);
+        let largest = self.segment.look_for_largest(&view)?;
+        self.forget(position, next_offset, largest);
+        self.trim_indexes()?;
+        self.trim()?;
+        Ok(Truncation { removed_bytes, len: position, next_offset })
+    }
+
+    /// The part of a truncation that is in memory.
+    fn forget(&mut self, len: u64, next_offset: Offset, largest: LargestTimestamp) {
+        self.segment.published().truncated(len, next_offset);
+        self.segment.published().set_largest(largest);
+        let tables = self.segment.live_tables();
+        tables.offsets.truncate_at(len);
+        tables.times.truncate_to(next_offset);
+        self.segment.live_transactions().truncate_to(next_offset);
+        self.rule.resume(tables.bytes_since_entry(len), largest);
+        self.index.truncated(tables.offsets.len());
+        self.timeindex.truncated(tables.times.len());
+        self.tail = Tail::Torn;
+        if len == 0 {
+            self.first_timestamp = None;
+        }
+    }
+
+    /// Ends the segment, or closes it cleanly: writes the final time index entry and all pending
+    /// ones, trims every file to Kafka's shape. Making it durable is the caller's.
+    pub fn seal(mut self) -> Result<(Arc<Segment>, Seal), SealFailure> {
+        let seal = match self.finish() {
+            Ok(seal) => seal,
+            Err(error) => return Err(SealFailure { segment: Box::new(self), error }),
+        };
+        let (active, published) = (&self.segment, self.segment.published().clone());
+        let (storage, dir) = (active.storage(), active.dir());
+        // The tables go with the active form: a sealed segment reads them again when it is asked.
+        let sealed = Segment::new(
+            storage,
+            dir,
+            active.base_offset(),
+            published,
+            Some(seal.clone()),
+            active.options(),
+        );
+        Ok((Arc::new(sealed.with_file(self.file)), seal))
+    }
+
+    fn finish(&mut self) -> Result<Seal, SegmentError> {
+        let tables = self.segment.live_tables();
+        self.rule.finish(&tables.times);
+        let index_crc = crc32c::crc32c(&tables.offsets.encode(0));
+        let timeindex_crc = crc32c::crc32c(&tables.times.encode(0));
+        let txnindex_crc = crc32c::crc32c(&self.segment.live_transactions().encode());
+        self.write_indexes()?;
+        self.trim_transactions()?;
+        self.trim()?;
+        Ok(Seal {
+            base_offset: self.base_offset(),
+            log_len: self.len(),
+            next_offset: self.next_offset(),
+            largest_timestamp: self.rule.largest(),
+            index_crc,
+            timeindex_crc,
+            txnindex_crc,
+        })
+    }
+
+    /// Cuts the log to what is published.
+    fn trim(&mut self) -> Result<(), SegmentError> {
+        if self.tail != Tail::Exact {
+            self.file.set_len(self.len())?;
+            self.tail = Tail::Exact;
+        }
+        Ok(())
+    }
+
+    fn trim_indexes(&mut self) -> Result<(), SegmentError> {
+        self.index.trim()?;
+        self.timeindex.trim()?;
+        self.trim_transactions()
+    }
+
+    fn trim_transactions(&mut self) -> Result<(), SegmentError> {
+        let len = (self.segment.live_transactions().len() * TXN_INDEX_ENTRY) as u64;
+        if self.txnindex.is_none() {
+            let path = self.segment.file_path(Suffix::TxnIndex);
+            self.txnindex = match self.segment.storage().open(&path, Open::Write) {
+                Err(error) if error.is_not_found() => return Ok(()),
+                other => Some(other?),
+            };
+        }
+        if let Some(file) = &self.txnindex
+            && file.len()? != len
+        {
+            file.set_len(len)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! Opening a segment to append to it again: what is believed of its files, and how the rest is had
+//! from the log.
+
+use std::{path::Path, sync::Arc};
+
+use super::{
+    ActiveSegment, Segment, SegmentError, SegmentOptions, Suffix, TxnIndex,
+    name::file_path,
+    offset_index::OffsetEntry,
+    published::{Published, View},
+    rule::IndexRule,
+    seal::Seal,
+    tables::Tables,
+    time_index::TimeEntry,
+    walk::Headers,
+};
+use crate::{
+    io::{File, Open, Storage},
+    types::Offset,
+};
+
+/// What is believed of the files when a segment is opened for append. The log must be whole: after a
+/// crash, [`scan`](super::scan) it first and cut off what is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust<'a> {
+    /// The seal of the clean close, where it fits the log's length; otherwise as `Indexes`.
+    Seal(&'a Seal),
+    /// The index files, once the log confirms their last entries; headers are read from there on.
+    Indexes,
+    /// Nothing: the indexes are rebuilt from all headers, and the aborted transactions begin empty.
+    Nothing,
+}
+
+impl ActiveSegment {
+    /// Opens the segment at `base_offset` of `dir` to append to it again.
+    pub fn open(
+        storage: &Storage,
+        dir: &Path,
+        base_offset: Offset,
+        options: &SegmentOptions,
+        trust: Trust<'_>,
+    ) -> Result<Self, SegmentError> {
+        let file = storage.open(&file_path(dir, base_offset, Suffix::Log), Open::Write)?;
+        let len = file.len()?;
+        let seal = match trust {
+            Trust::Seal(seal) if seal.fits(base_offset, len, Offset::MAX) => Some(seal.clone()),
+            _ => None,
+        };
+        let next_offset = seal.as_ref().map_or(Offset::MAX, |seal| seal.next_offset);
+        let published = Arc::new(Published::new(len, next_offset));
+        let segment = Segment::new(storage, dir, base_offset, published, seal, options);
+        Self::open_around(segment, file, trust != Trust::Nothing)
+    }
+
+    /// Opens a sealed segment to append to it again, as when a truncation reaches back into it. Those
+    /// who hold `sealed` keep reading; they see what is appended, and [`SegmentError::Truncated`]
+    /// where a truncation takes away what they read.
+    pub fn reopen(sealed: &Segment) -> Result<Self, SegmentError> {
+        let file = sealed.storage().open(sealed.path(), Open::Write)?;
+        let published = sealed.published().clone();
+        let segment = Segment::new(
+            sealed.storage(),
+            sealed.dir(),
+            sealed.base_offset(),
+            published,
+            sealed.seal().cloned(),
+            sealed.options(),
+        );
+        Self::open_around(segment, file, true)
+    }
+
+    fn open_around(
+        segment: Segment,
+        file: File,
+        trust_indexes: bool,
+    ) -> Result<Self, SegmentError> {
+        let view = segment.published().view();
+        let mut segment = segment.with_file(file.clone());
+        let mut tables = None;
+        if trust_indexes {
+            let transactions = segment.load_transactions()?;
+            segment = segment.with_transactions(transactions);
+            tables = Tables::load(&segment, &view);
+        } else {
+            segment = segment.with_transactions(TxnIndex::new());
+        }
+        let sealed = segment.seal().map(|seal| (seal.next_offset, seal.largest_timestamp));
+        let base_offset = segment.base_offset();
+        let loaded = tables.is_some();
+        segment = segment.with_tables(tables.unwrap_or_else(|| Tables::new(base_offset)));
+        let mut rule = IndexRule::new(segment.options());
+        let mut on_disk = segment.live_tables().counts();
+        let next_offset = match sealed {
+            Some((next_offset, largest)) if loaded => {
+                rule.resume(segment.live_tables().bytes_since_entry(view.len), largest);
+                next_offset
+            }
+            _ => {
+                let last = if loaded { confirmed_entries(&segment, &view)? } else { None };
+                if last.is_none() {
+                    segment.options().metrics.index_rebuilds.add(1);
+                    segment = segment.with_tables(Tables::new(base_offset));
+                    on_disk = (0, 0);
+                }
+                catch_up(&segment, &view, &last.unwrap_or_default(), &mut rule)?
+            }
+        };
+        if view.next_offset == Offset::MAX {
+            segment.published().found_end(next_offset);
+        }
+        segment.published().set_largest(rule.largest());
+        Self::assemble(segment.without_seal(), file, rule, on_disk)
+    }
+}
+
+/// The last entries of a segment's tables, confirmed by the log.
+#[derive(Debug, Default)]
+struct LastEntries {
+    offset: Option<OffsetEntry>,
+    /// With the position of its batch.
+    time: Option<(TimeEntry, u64)>,
+}
+
+/// The last entries of the loaded tables; `None` where the log contradicts.
+fn confirmed_entries(segment: &Segment, view: &View) -> Result<Option<LastEntries>, SegmentError> {
+    let tables = segment.live_tables();
+    let mut last = LastEntries { offset: tables.offsets.last(), time: None };
+    if let Some(entry) = last.offset
+        && !is_confirmed(segment, view, entry)?
+    {
+        return Ok(None);
+    }
+    if let Some(entry) = tables.times.last() {
+        match segment.position_of(view, entry) {
+            Ok(Some(position)) => last.time = Some((entry, position)),
+            Ok(None) | Err(SegmentError::Corrupt(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(last))
+}
+
+fn is_confirmed(segment: &Segment, view: &View, entry: OffsetEntry) -> Result<bool, SegmentError> {
+    match Headers::new(segment, *view, entry.position).next() {
+        Some(Ok((_, header))) => Ok(header.last_offset() == entry.last_offset),
+        Some(Err(SegmentError::Corrupt(_))) | None => Ok(false),
+        Some(Err(error)) => Err(error),
+    }
+}
+
+/// Walks from the last entries to the end, adds the entries that are due, and gives the offset behind
+/// the last batch.
+fn catch_up(
+    segment: &Segment,
+    view: &View,
+    last: &LastEntries,
+    rule: &mut IndexRule,
+) -> Result<Offset, SegmentError> {
+    let tables = segment.live_tables();
+    let indexed = last.offset.map_or(0, |entry| entry.position);
+    let start = last.time.map_or(0, |(_, position)| position).min(indexed);
+    let mut next_offset = segment.base_offset();
+    rule.resume(0, last.time.map(|(entry, _)| (entry.timestamp, entry.offset)));
+    for item in Headers::new(segment, *view, start) {
+        let (position, header) = item?;
+        if position < indexed {
+            rule.observe(&header);
+        } else {
+            // The interval counts from the batch of the last entry on, which is not due again.
+            rule.add(position, &header, &tables.offsets, &tables.times);
+        }
+        next_offset = header.next_offset();
+    }
+    Ok(next_offset)
+}

@@ -1,0 +1,222 @@
+//! Checking a log's bytes, batch by batch, as recovery and `verify` do; and where they are damaged,
+//! saying what stands behind the damage: nothing, which is a torn tail, or batches that are whole.
+
+use std::path::Path;
+
+use super::{SegmentError, window::Window};
+use crate::{
+    error::{Corruption, IoError},
+    io::File,
+    limits::{BATCH_HEADER, MAX_RELATIVE_OFFSET},
+    record::{Batch, BatchHeader},
+    types::Offset,
+};
+
+/// Bytes that the search behind a damage may checksum in vain, beside four times the bytes that it
+/// searches: payload can be made to look like headers with huge lengths.
+const FREE_CHECKSUM_BYTES: u64 = 64 << 20;
+
+/// Where a scan begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanStart {
+    /// Byte position, where a batch must start.
+    pub position: u64,
+    /// Offset that this batch must have.
+    pub expected_offset: Offset,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// Byte position behind the last batch of the valid beginning.
+    pub valid_end: u64,
+    /// Offset behind that batch.
+    pub next_offset: Offset,
+    /// Why the scan ended before the file did.
+    pub damage: Option<Damage>,
+}
+
+/// A place where no valid, continuing batch stands, and what follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// What is wrong, with file and position.
+    pub corruption: Corruption,
+    /// Where the batch begins that is not valid: the valid end before it.
+    pub position: u64,
+    /// The next position that holds a batch with a good CRC and a plausible base offset, not below
+    /// the expected one. (`position` itself where only the offset does not continue.)
+    pub resumes_at: Option<(u64, BatchHeader)>,
+    /// Bytes of all such batches behind the damage.
+    pub valid_after_bytes: u64,
+    /// Byte position behind the last of them; `position` where there is none.
+    pub valid_after_end: u64,
+    /// Whether there are only zeros from `position` on: space that was reserved, or lost to a crash.
+    pub all_zero: bool,
+    /// Whether the search was given up because too many bytes that look like headers of large batches
+    /// are none: batches may follow that were not found.
+    pub undecided: bool,
+}
+
+impl Damage {
+    /// Whether nothing valid stands behind the damage: what a crash leaves of an unfinished write.
+    pub fn is_torn_tail(&self) -> bool {
+        self.resumes_at.is_none() && !self.undecided
+    }
+}
+
+/// Reads the batches of the segment at `base_offset` from `from` up to byte `until`, checks each one's
+/// CRC and that offsets continue (with `gaps_allowed`: that they rise), and hands it to `on_batch`
+/// with its position. Reads by chunks; a length field is believed no further than the file goes.
+pub fn scan(
+    file: &File,
+    base_offset: Offset,
+    from: ScanStart,
+    until: u64,
+    gaps_allowed: bool,
+    mut on_batch: impl FnMut(u64, &Batch<'_>),
+) -> Result<Scan, SegmentError> {
+    let until = until.min(file.len()?);
+    let mut window = Window::new(file, until);
+    let mut place = Place { base_offset, expected: from.expected_offset, gaps_allowed };
+    let mut position = from.position;
+    while position < until {
+        match batch_at(&mut window, file.path(), position, until, place)? {
+            Ok(batch) => {
+                on_batch(position, &batch);
+                position += batch.header().total_bytes() as u64;
+                place.expected = batch.header().next_offset();
+            }
+            Err(corruption) => {
+                let damage = survey(&mut window, corruption, position, until, place)?;
+                let damage = Some(damage);
+                return Ok(Scan { valid_end: position, next_offset: place.expected, damage });
+            }
+        }
+    }
+    Ok(Scan { valid_end: position, next_offset: place.expected, damage: None })
+}
+
+/// What a batch must fulfil to continue the log.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    base_offset: Offset,
+    expected: Offset,
+    gaps_allowed: bool,
+}
+
+impl Place {
+    fn continues(self, header: &BatchHeader) -> bool {
+        if self.gaps_allowed {
+            self.may_follow(header)
+        } else {
+            header.base_offset == self.expected
+        }
+    }
+
+    /// Whether the batch can stand somewhere behind.
+    fn may_follow(self, header: &BatchHeader) -> bool {
+        header.base_offset >= self.expected
+            && header.last_offset() - self.base_offset <= MAX_RELATIVE_OFFSET
+    }
+}
+
+/// The batch at `position`, or why there is none.
+fn batch_at<'w>(
+    window: &'w mut Window<'_>,
+    path: &Path,
+    position: u64,
+    until: u64,
+    place: Place,
+) -> Result<Result<Batch<'w>, Corruption>, IoError> {
+    let room = until - position;
+    let total = match BatchHeader::parse(window.at(position, BATCH_HEADER)?) {
+        Ok(header) => header.total_bytes(),
+        Err(error) => {
+            let at = position + error.position as u64;
+            return Ok(Err(Corruption::new(path, at, error.what, error.expected, error.found)));
+        }
+    };
+    if total as u64 > room {
+        let expected = format!("a batch of at most {room} bytes");
+        let found = format!("{total} bytes");
+        return Ok(Err(Corruption::new(path, position + 8, "batch length", expected, found)));
+    }
+    let batch = match Batch::check(window.at(position, total)?) {
+        Ok(batch) => batch,
+        Err(error) => return Ok(Err(error.into_corruption(path, position))),
+    };
+    if !place.continues(batch.header()) {
+        let found = batch.header().base_offset;
+        return Ok(Err(Corruption::new(path, position, "base offset", place.expected, found)));
+    }
+    Ok(Ok(batch))
+}
+
+/// Looks for batches behind the damage at `start`.
+fn survey(
+    window: &mut Window<'_>,
+    corruption: Corruption,
+    start: u64,
+    until: u64,
+    place: Place,
+) -> Result<Damage, IoError> {
+    let mut damage = Damage {
+        corruption,
+        position: start,
+        resumes_at: None,
+        valid_after_bytes: 0,
+        valid_after_end: start,
+        all_zero: true,
+        undecided: false,
+    };
+    let mut budget = FREE_CHECKSUM_BYTES.saturating_add((until - start).saturating_mul(4));
+    let mut position = start;
+    while position < until {
+        let bytes = window.at(position, BATCH_HEADER)?;
+        let skip = bytes.windows(BATCH_HEADER).position(looks_like_header);
+        let passed = skip.unwrap_or(bytes.len().saturating_sub(BATCH_HEADER - 1).max(1));
+        damage.all_zero &= bytes[..passed.min(bytes.len())].iter().all(|byte| *byte == 0);
+        position += passed as u64;
+        if skip.is_none() {
+            continue;
+        }
+        damage.all_zero = false;
+        let header = candidate(window, position, until, place)?;
+        let total = header.map_or(0, |header| header.total_bytes());
+        match header {
+            Some(header) if Batch::check(window.at(position, total)?).is_ok() => {
+                damage.resumes_at.get_or_insert((position, header));
+                damage.valid_after_bytes += total as u64;
+                position += total as u64;
+                damage.valid_after_end = position;
+            }
+            _ if total as u64 > budget => {
+                damage.undecided = true;
+                break;
+            }
+            _ => {
+                budget -= total as u64;
+                position += 1;
+            }
+        }
+    }
+    Ok(damage)
+}
+
+/// The cheap test: a magic byte of 2 where a header has it.
+fn looks_like_header(bytes: &[u8]) -> bool {
+    bytes[16] == 2
+}
+
+/// The header at `position`, if it could be that of a batch behind the damage.
+fn candidate(
+    window: &mut Window<'_>,
+    position: u64,
+    until: u64,
+    place: Place,
+) -> Result<Option<BatchHeader>, IoError> {
+    let header = BatchHeader::parse(window.at(position, BATCH_HEADER)?).ok();
+    Ok(header.filter(|header| {
+        header.total_bytes() as u64 <= until - position && place.may_follow(header)
+    }))
+}

@@ -1,0 +1,526 @@
+//! A segment as its readers share it: sealed, or still being appended to.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use super::{
+    SegmentError, SegmentOptions, Suffix,
+    name::file_path,
+    published::{LargestTimestamp, Published, View},
+    rule::IndexRule,
+    seal::Seal,
+    tables::Tables,
+    time_index::TimeEntry,
+    txn_index::{AbortedTransaction, TxnIndex},
+    walk::Headers,
+};
+use crate::{
+    error::{Corruption, IoError},
+    io::{File, Open, Storage},
+    limits::{BATCH_HEADER, TXN_INDEX_ENTRY},
+    record::{Batch, BatchHeader, Decoder},
+    types::Offset,
+};
+
+/// One segment. All methods take `&self`, none waits for the appender.
+#[derive(Debug)]
+pub struct Segment {
+    storage: Storage,
+    dir: PathBuf,
+    path: PathBuf,
+    base_offset: Offset,
+    options: SegmentOptions,
+    /// Shared by all that stand for the same file: a truncation must reach every reader.
+    published: Arc<Published>,
+    seal: Option<Seal>,
+    log: OnceLock<File>,
+    tables: OnceLock<Tables>,
+    rebuilt: OnceLock<Tables>,
+    transactions: OnceLock<TxnIndex>,
+}
+
+impl Segment {
+    /// A sealed segment of `dir`, known by its folder entry: `len` is the file's length, and
+    /// `next_offset` is where the next segment begins. Opens no file; what is needed is opened and
+    /// read on first use. A `seal` that does not fit the length is left aside.
+    pub fn sealed(
+        storage: &Storage,
+        dir: &Path,
+        base_offset: Offset,
+        len: u64,
+        next_offset: Offset,
+        seal: Option<Seal>,
+        options: &SegmentOptions,
+    ) -> Arc<Self> {
+        let seal = seal.filter(|seal| seal.fits(base_offset, len, next_offset));
+        let next_offset = seal.as_ref().map_or(next_offset, |seal| seal.next_offset);
+        let published = Arc::new(Published::new(len, next_offset));
+        if let Some(seal) = &seal {
+            published.set_largest(seal.largest_timestamp);
+        }
+        Arc::new(Self::new(storage, dir, base_offset, published, seal, options))
+    }
+
+    pub(super) fn new(
+        storage: &Storage,
+        dir: &Path,
+        base_offset: Offset,
+        published: Arc<Published>,
+        seal: Option<Seal>,
+        options: &SegmentOptions,
+    ) -> Self {
+        Self {
+            storage: storage.clone(),
+            dir: dir.into(),
+            path: file_path(dir, base_offset, Suffix::Log),
+            base_offset,
+            options: options.clone(),
+            published,
+            seal,
+            log: OnceLock::new(),
+            tables: OnceLock::new(),
+            rebuilt: OnceLock::new(),
+            transactions: OnceLock::new(),
+        }
+    }
+
+    /// Offset that names the segment: no batch of it begins below.
+    pub fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    /// Offset behind the last batch.
+    pub fn next_offset(&self) -> Offset {
+        self.published.next_offset()
+    }
+
+    /// Bytes of whole batches that are written, from the file's start.
+    pub fn len(&self) -> u64 {
+        self.published.len()
+    }
+
+    /// Whether there is no batch.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `.log` file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path of one of the segment's files.
+    pub fn file_path(&self, suffix: Suffix) -> PathBuf {
+        file_path(&self.dir, self.base_offset, suffix)
+    }
+
+    /// The `.log` file; a sealed segment's is opened on first use.
+    pub fn file(&self) -> Result<&File, IoError> {
+        if let Some(file) = self.log.get() {
+            return Ok(file);
+        }
+        let file = self.storage.open(&self.path, Open::Read)?;
+        Ok(self.log.get_or_init(|| file))
+    }
+
+    /// What is known of the segment since it was sealed.
+    pub fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
+    }
+
+    /// Whole batches from byte `position`, where one must start, up to `upto` (no further than the
+    /// published length) and at most `max_bytes`; with `first_whole` the first batch comes even when
+    /// it is larger. Empty where no batch fits.
+    ///
+    /// Headers are checked for sanity and continuity; the CRC is the caller's to check.
+    pub fn read(
+        &self,
+        position: u64,
+        upto: u64,
+        max_bytes: usize,
+        first_whole: bool,
+    ) -> Result<Vec<u8>, SegmentError> {
+        let view = self.published.view();
+        let result = self.read_in(&view, position, upto, max_bytes, first_whole);
+        self.confirm(result, &view)
+    }
+
+    fn read_in(
+        &self,
+        view: &View,
+        position: u64,
+        upto: u64,
+        max_bytes: usize,
+        first_whole: bool,
+    ) -> Result<Vec<u8>, SegmentError> {
+        let room = upto.min(view.len).saturating_sub(position);
+        let least = if first_whole { BATCH_HEADER as u64 } else { 0 };
+        let wanted = (max_bytes as u64).max(least).min(room) as usize;
+        if wanted < BATCH_HEADER {
+            return Ok(Vec::new());
+        }
+        let file = self.file()?;
+        let mut bytes = file.read_at(position, wanted)?;
+        bytes.truncate(wanted);
+        self.check_complete(&bytes, position, wanted)?;
+        let (whole, first) = self.whole_batches(&bytes, position, view)?;
+        if whole > 0 || !first_whole || first as u64 > room {
+            bytes.truncate(whole);
+            return Ok(bytes);
+        }
+        bytes.reserve_exact(first - bytes.len());
+        let mut bytes = file.read_into(position + bytes.len() as u64, bytes)?;
+        bytes.truncate(first);
+        self.check_complete(&bytes, position, first)?;
+        Ok(bytes)
+    }
+
+    /// Bytes of the whole batches at the start of `bytes`, and of the first one, whole or not.
+    fn whole_batches(
+        &self,
+        bytes: &[u8],
+        position: u64,
+        view: &View,
+    ) -> Result<(usize, usize), SegmentError> {
+        let (mut at, mut first) = (0, 0);
+        let mut expected = (position == 0).then_some(self.base_offset);
+        while bytes.len() - at >= BATCH_HEADER {
+            let header = self.check_header(&bytes[at..], position + at as u64, expected, view)?;
+            let total = header.total_bytes();
+            if first == 0 {
+                first = total;
+            }
+            if total > bytes.len() - at {
+                break;
+            }
+            at += total;
+            expected = Some(header.next_offset());
+        }
+        Ok((at, first))
+    }
+
+    /// The first batch whose last offset is `offset` or larger, and its position; `None` where the
+    /// segment ends before.
+    pub fn locate(&self, offset: Offset) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+        let view = self.published.view();
+        let result = self.locate_in(&view, offset);
+        self.confirm(result, &view)
+    }
+
+    fn locate_in(
+        &self,
+        view: &View,
+        offset: Offset,
+    ) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+        if offset >= view.next_offset {
+            return Ok(None);
+        }
+        let mut headers = self.headers_near(view, offset)?;
+        for item in headers.by_ref() {
+            let (position, header) = item?;
+            if header.last_offset() >= offset {
+                return Ok(Some((position, header)));
+            }
+        }
+        if self.options.gaps_allowed {
+            return Ok(None);
+        }
+        let found = headers.expected().unwrap_or(self.base_offset);
+        let what = "offset behind the last batch";
+        Err(Corruption::new(&self.path, view.len, what, view.next_offset, found).into())
+    }
+
+    /// A walk that begins at or before the batch that holds `offset`, as near as an index entry
+    /// allows that the log confirms.
+    fn headers_near(&self, view: &View, offset: Offset) -> Result<Headers<'_>, SegmentError> {
+        if let Some(headers) = self.headers_by(self.tables(view)?, view, offset)? {
+            return Ok(headers);
+        }
+        self.options.metrics.index_fallbacks.add(1);
+        let headers = self.headers_by(self.rebuilt(view)?, view, offset)?;
+        Ok(headers.unwrap_or_else(|| Headers::new(self, *view, 0)))
+    }
+
+    /// The walk that `tables` propose; `None` where the log contradicts.
+    fn headers_by(
+        &self,
+        tables: &Tables,
+        view: &View,
+        offset: Offset,
+    ) -> Result<Option<Headers<'_>>, SegmentError> {
+        let Some(entry) = tables.offsets.lookup(offset) else {
+            return Ok(Some(Headers::new(self, *view, 0)));
+        };
+        let mut headers = Headers::new(self, *view, entry.position);
+        let confirmed = match headers.next() {
+            Some(Ok((_, header))) => header.last_offset() == entry.last_offset,
+            Some(Err(SegmentError::Corrupt(_))) | None => false,
+            Some(Err(error)) => return Err(error),
+        };
+        Ok(confirmed.then(|| headers.back_to(entry.position)))
+    }
+
+    /// The first record, at `from` or behind, whose timestamp is `timestamp` or larger, with its
+    /// timestamp and offset (Kafka: `findOffsetByTimestamp`).
+    pub fn find_timestamp(
+        &self,
+        timestamp: i64,
+        from: Offset,
+    ) -> Result<Option<(i64, Offset)>, SegmentError> {
+        let view = self.published.view();
+        let result = self.find_timestamp_in(&view, timestamp, from);
+        self.confirm(result, &view)
+    }
+
+    fn find_timestamp_in(
+        &self,
+        view: &View,
+        timestamp: i64,
+        from: Offset,
+    ) -> Result<Option<(i64, Offset)>, SegmentError> {
+        if matches!(self.published.largest(), Some(Some((largest, _))) if largest < timestamp) {
+            return Ok(None);
+        }
+        let older = self.older_than(view, timestamp)?;
+        let Some((start, _)) = self.locate_in(view, older.max(from))? else { return Ok(None) };
+        let mut decoder = Decoder::new();
+        for item in Headers::new(self, *view, start) {
+            let (position, header) = item?;
+            if header.max_timestamp < timestamp {
+                continue;
+            }
+            let bytes = self.file()?.read_at(position, header.total_bytes())?;
+            if let Some(found) = self.first_record(&bytes, position, &mut decoder, |record| {
+                record.0 >= timestamp && record.1 >= from
+            })? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An offset whose batch, and with it the whole log before it, has no record of `timestamp` or
+    /// later; the base offset where there is none.
+    fn older_than(&self, view: &View, timestamp: i64) -> Result<Offset, SegmentError> {
+        for tables in [Self::tables, Self::rebuilt] {
+            let times = &tables(self, view)?.times;
+            let Some(entry) = times.lookup_before(timestamp, view.next_offset) else {
+                return Ok(self.base_offset);
+            };
+            if self.position_of(view, entry)?.is_some() {
+                return Ok(entry.offset);
+            }
+            self.options.metrics.index_fallbacks.add(1);
+        }
+        Ok(self.base_offset)
+    }
+
+    /// Position of the batch that a time index entry speaks of; `None` where the log contradicts.
+    pub(super) fn position_of(
+        &self,
+        view: &View,
+        entry: TimeEntry,
+    ) -> Result<Option<u64>, SegmentError> {
+        Ok(self.locate_in(view, entry.offset)?.and_then(|(position, header)| {
+            let holds = header.base_offset <= entry.offset;
+            (holds && header.max_timestamp == entry.timestamp).then_some(position)
+        }))
+    }
+
+    /// The first record of the batch in `bytes` that `wanted` accepts.
+    fn first_record(
+        &self,
+        bytes: &[u8],
+        position: u64,
+        decoder: &mut Decoder,
+        wanted: impl Fn((i64, Offset)) -> bool,
+    ) -> Result<Option<(i64, Offset)>, SegmentError> {
+        let refuse = |error: crate::record::BatchError| error.into_corruption(&self.path, position);
+        let batch = Batch::check(bytes).map_err(refuse)?;
+        for record in batch.records(decoder).map_err(refuse)? {
+            let record = record.map_err(refuse)?;
+            let found = (record.timestamp, record.offset);
+            if wanted(found) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Largest timestamp of the batches, milliseconds, and the last offset of the earliest batch that
+    /// holds it; `None` where no batch has one. Costs no I/O for a segment that is appended to or has
+    /// a seal; otherwise it is looked for once.
+    pub fn max_timestamp(&self) -> Result<Option<(i64, Offset)>, SegmentError> {
+        if let Some(known) = self.published.largest() {
+            return Ok(known);
+        }
+        let view = self.published.view();
+        let result = self.look_for_largest(&view);
+        let largest = self.confirm(result, &view)?;
+        self.published.suggest_largest(&view, largest);
+        Ok(largest)
+    }
+
+    /// The largest timestamp of the log that `view` covers.
+    pub(super) fn look_for_largest(&self, view: &View) -> Result<LargestTimestamp, SegmentError> {
+        let mut rule = IndexRule::new(&self.options);
+        let last = self.tables(view)?.times.lookup_before(i64::MAX, view.next_offset);
+        let start = last.map_or(Ok(None), |entry| self.position_of(view, entry))?.unwrap_or(0);
+        for item in Headers::new(self, *view, start) {
+            rule.observe(&item?.1);
+        }
+        Ok(rule.largest())
+    }
+
+    /// Largest timestamp of the first batch, milliseconds, from which Kafka counts `segment.ms`;
+    /// `None` where the segment is empty.
+    pub fn first_timestamp(&self) -> Result<Option<i64>, SegmentError> {
+        let first = self.headers(0).next().transpose()?;
+        Ok(first.map(|(_, header)| header.max_timestamp))
+    }
+
+    /// The headers from byte `position` on, where a batch must start, up to the published end of now.
+    pub fn headers(&self, position: u64) -> Headers<'_> {
+        Headers::new(self, self.published.view(), position)
+    }
+
+    /// Collects the aborted transactions that touch `from..upto`; says whether that is all, or
+    /// later segments may hold more (Kafka: `collectAbortedTxns`).
+    pub fn aborted_transactions(
+        &self,
+        from: Offset,
+        upto: Offset,
+        into: &mut Vec<AbortedTransaction>,
+    ) -> Result<bool, SegmentError> {
+        Ok(self.transactions()?.collect(from, upto, into))
+    }
+
+    /// The index of aborted transactions. Corrupt, it is to be rebuilt from the producers' state.
+    pub fn transactions(&self) -> Result<&TxnIndex, SegmentError> {
+        if let Some(index) = self.transactions.get() {
+            return Ok(index);
+        }
+        let index = self.load_transactions()?;
+        Ok(self.transactions.get_or_init(|| index))
+    }
+
+    pub(super) fn load_transactions(&self) -> Result<TxnIndex, SegmentError> {
+        let path = self.file_path(Suffix::TxnIndex);
+        // At least a batch with records and one with the marker belong to a transaction.
+        let limit = (self.len() / BATCH_HEADER as u64 + 1) * TXN_INDEX_ENTRY as u64;
+        let bytes = match self.storage.read(&path, limit) {
+            Err(error) if error.is_not_found() => Vec::new(),
+            other => other?,
+        };
+        let found = crc32c::crc32c(&bytes);
+        match &self.seal {
+            Some(seal) if seal.txnindex_crc != found => {
+                let (expected, found) =
+                    (format!("{:#010x}", seal.txnindex_crc), format!("{found:#010x}"));
+                Err(Corruption::new(&path, 0, "checksum of the file", expected, found).into())
+            }
+            _ => Ok(TxnIndex::decode(&path, self.base_offset, &bytes)?),
+        }
+    }
+
+    fn tables(&self, view: &View) -> Result<&Tables, SegmentError> {
+        if let Some(tables) = self.tables.get() {
+            return Ok(tables);
+        }
+        match Tables::load(self, view) {
+            Some(tables) => Ok(self.tables.get_or_init(|| tables)),
+            None => self.rebuilt(view),
+        }
+    }
+
+    fn rebuilt(&self, view: &View) -> Result<&Tables, SegmentError> {
+        if let Some(tables) = self.rebuilt.get() {
+            return Ok(tables);
+        }
+        let tables = Tables::rebuild(self, view)?;
+        Ok(self.rebuilt.get_or_init(|| tables))
+    }
+
+    /// The file must have given what the published length promises.
+    fn check_complete(
+        &self,
+        bytes: &[u8],
+        position: u64,
+        wanted: usize,
+    ) -> Result<(), SegmentError> {
+        if bytes.len() == wanted {
+            return Ok(());
+        }
+        let (expected, found) = (position + wanted as u64, position + bytes.len() as u64);
+        let expected = format!("at least {expected} bytes");
+        Err(Corruption::new(&self.path, found, "file length", expected, found).into())
+    }
+
+    /// A result that was had under `view`, unless a truncation has taken the log away meanwhile.
+    fn confirm<T>(&self, result: Result<T, SegmentError>, view: &View) -> Result<T, SegmentError> {
+        if self.published.is_current(view) { result } else { Err(self.truncated()) }
+    }
+
+    /// The error that a reader is to see.
+    pub(super) fn explain(&self, error: SegmentError, view: &View) -> SegmentError {
+        if self.published.is_current(view) { error } else { self.truncated() }
+    }
+
+    fn truncated(&self) -> SegmentError {
+        SegmentError::Truncated { path: self.path.clone() }
+    }
+
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn options(&self) -> &SegmentOptions {
+        &self.options
+    }
+
+    pub(super) fn gaps_allowed(&self) -> bool {
+        self.options.gaps_allowed
+    }
+
+    pub(super) fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// Gives the segment an open file and tables, before it is shared.
+    pub(super) fn with_file(mut self, file: File) -> Self {
+        self.log = OnceLock::from(file);
+        self
+    }
+
+    pub(super) fn with_tables(mut self, tables: Tables) -> Self {
+        self.tables = OnceLock::from(tables);
+        self
+    }
+
+    pub(super) fn with_transactions(mut self, transactions: TxnIndex) -> Self {
+        self.transactions = OnceLock::from(transactions);
+        self
+    }
+
+    /// What the seal says ends with the next append.
+    pub(super) fn without_seal(mut self) -> Self {
+        self.seal = None;
+        self
+    }
+
+    /// The tables of a segment that is appended to.
+    pub(super) fn live_tables(&self) -> &Tables {
+        self.tables.get().expect("an active segment is made with its tables")
+    }
+
+    /// The transactions of a segment that is appended to.
+    pub(super) fn live_transactions(&self) -> &TxnIndex {
+        self.transactions.get().expect("an active segment is made with its transactions")
+    }
+}

@@ -1,0 +1,94 @@
+//! A segment's two lookup tables, and how they are had again: from their files, or from the log.
+
+use std::fmt::Display;
+
+use super::{
+    Segment, SegmentError, Suffix, offset_index::OffsetIndex, published::View, rule::IndexRule,
+    time_index::TimeIndex, walk::Headers,
+};
+use crate::{limits::TIME_INDEX_ENTRY, types::Offset};
+
+/// The offset index and the time index of one segment.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) offsets: OffsetIndex,
+    pub(super) times: TimeIndex,
+}
+
+impl Tables {
+    pub(super) fn new(base_offset: Offset) -> Self {
+        Self { offsets: OffsetIndex::new(base_offset), times: TimeIndex::new(base_offset) }
+    }
+
+    /// Entries of the two tables.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.offsets.len(), self.times.len())
+    }
+
+    /// Bytes of a log of `len` bytes since the batch of the last entry began.
+    pub(super) fn bytes_since_entry(&self, len: u64) -> u64 {
+        len - self.offsets.last().map_or(0, |entry| entry.position)
+    }
+
+    /// From the index files; `None` where one is missing, unreadable, does not fit its checksum (where
+    /// the segment has a seal), or cannot be an index of this log.
+    pub(super) fn load(segment: &Segment, view: &View) -> Option<Self> {
+        let seal = segment.seal();
+        let index = read(segment, Suffix::Index, seal.map(|seal| seal.index_crc))?;
+        let timeindex = read(segment, Suffix::TimeIndex, seal.map(|seal| seal.timeindex_crc))?;
+        let tables = Self {
+            offsets: OffsetIndex::decode(segment.base_offset(), &index)
+                .or_else(|| unusable(segment, Suffix::Index, "its entries do not rise"))?,
+            times: TimeIndex::decode(segment.base_offset(), &timeindex)
+                .or_else(|| unusable(segment, Suffix::TimeIndex, "its entries do not rise"))?,
+        };
+        // Index files may have reached the device before the log did.
+        tables.offsets.truncate_to(view.next_offset);
+        tables.offsets.truncate_at(view.len);
+        tables.times.truncate_to(view.next_offset);
+        Some(tables)
+    }
+
+    /// From the log's headers. Where the log is damaged the tables end; reading on from there gives
+    /// the error.
+    pub(super) fn rebuild(segment: &Segment, view: &View) -> Result<Self, SegmentError> {
+        segment.options().metrics.index_rebuilds.add(1);
+        let tables = Self::new(segment.base_offset());
+        let mut rule = IndexRule::new(segment.options());
+        for item in Headers::new(segment, *view, 0) {
+            match item {
+                Ok((position, header)) => {
+                    rule.add(position, &header, &tables.offsets, &tables.times);
+                }
+                Err(SegmentError::Corrupt(error)) => {
+                    tracing::warn!(%error, "the index covers the log up to here");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(tables)
+    }
+}
+
+/// An index file's bytes, if they are there and are what `crc` says.
+fn read(segment: &Segment, suffix: Suffix, crc: Option<u32>) -> Option<Vec<u8>> {
+    // An entry needs a batch of its own, and the roll adds one.
+    let batches = segment.len() / crate::limits::BATCH_HEADER as u64 + 1;
+    let bytes = segment
+        .storage()
+        .read(&segment.file_path(suffix), batches * TIME_INDEX_ENTRY as u64)
+        .map_or_else(|error| unusable(segment, suffix, error), Some)?;
+    match crc {
+        Some(crc) if crc32c::crc32c(&bytes) != crc => {
+            unusable(segment, suffix, "it does not fit its checksum")
+        }
+        _ => Some(bytes),
+    }
+}
+
+fn unusable<T>(segment: &Segment, suffix: Suffix, reason: impl Display) -> Option<T> {
+    let path = segment.file_path(suffix);
+    tracing::warn!(path = %path.display(), %reason, "index is rebuilt from the log");
+    None
+}
