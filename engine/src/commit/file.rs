@@ -184,7 +184,7 @@ impl CommitFile {
 #[derive(Debug)]
 pub(super) struct Enlisted<'a> {
     pub(super) file: &'a Arc<CommitFile>,
-    end: u64,
+    pub(super) end: u64,
     reached: Reached<&'a Watermark>,
     pub(super) outcome: Option<Result<(), CommitError>>,
 }

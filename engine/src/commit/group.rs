@@ -57,7 +57,8 @@ pub struct GroupCommit {
 #[derive(Debug)]
 struct StandBy {
     waker: Waker,
-    files: Vec<Arc<CommitFile>>,
+    /// What it waits for.
+    targets: Vec<(Arc<CommitFile>, u64)>,
 }
 
 impl GroupCommit {
@@ -105,14 +106,15 @@ impl GroupCommit {
 
     /// Leads those files that are waited for and that nobody leads; stands by when there is none.
     fn lead_or_stand_by(&self, waits: &[Enlisted<'_>]) -> Option<Round<'_>> {
-        let wanted = || waits.iter().filter(|wait| wait.outcome.is_none()).map(|wait| wait.file);
+        let wanted = || waits.iter().filter(|wait| wait.outcome.is_none());
         let mut line = self.line.lock();
         let waker = thread_waker();
         line.retain(|other| !other.waker.will_wake(&waker));
-        let led = |file: &Arc<CommitFile>| file.lead().map(|target| (file.clone(), target));
-        let files: Vec<_> = wanted().filter_map(led).collect();
+        let lead = |wait: &Enlisted<'_>| Some((wait.file.clone(), wait.file.lead()?));
+        let files: Vec<_> = wanted().filter_map(lead).collect();
         if files.is_empty() {
-            line.push(StandBy { waker, files: wanted().cloned().collect() });
+            let targets = wanted().map(|wait| (wait.file.clone(), wait.end)).collect();
+            line.push(StandBy { waker, targets });
             return None;
         }
         Some(Round { group: self, files })
@@ -126,14 +128,15 @@ impl GroupCommit {
     }
 }
 
-/// Wakes, for each file that is not led, one of those who wait for it. Whoever is woken leads, or
-/// finds that somebody was faster, and stands by again.
+/// Wakes, for each file that is not led, one of those who still need a sync of it. Whoever is woken
+/// leads, or finds that somebody was faster, and stands by again.
 fn call_leaders(line: &mut Vec<StandBy>) {
     let mut called: Vec<Arc<CommitFile>> = Vec::new();
     line.retain(|waiter| {
         let before = called.len();
-        for file in &waiter.files {
-            if !file.is_led() && !called.iter().any(|other| Arc::ptr_eq(other, file)) {
+        for (file, end) in &waiter.targets {
+            let needed = file.durable_end() < *end && !file.is_led();
+            if needed && !called.iter().any(|other| Arc::ptr_eq(other, file)) {
                 called.push(file.clone());
             }
         }
@@ -180,3 +183,6 @@ impl Drop for Round<'_> {
         call_leaders(&mut line);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,3 @@ pub use group::{CommitMetrics, GroupCommit, Strategy};
 pub use parking::{park_until, thread_waker, wait_for};
 pub use watermark::{Reached, WaitError, Watermark};
 pub use watermarks::{Generation, Watermarks, WatermarksSnapshot};
-
-#[cfg(test)]
-mod tests;

@@ -268,3 +268,6 @@ impl<W: Deref<Target = Watermark>> Drop for Reached<W> {
         self.leave();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,3 +164,6 @@ impl Watermarks {
         assert!(self.log_start >= 0 && on_disk && on_replicas, "after {event}: {self:?}");
     }
 }
+
+#[cfg(test)]
+mod tests;

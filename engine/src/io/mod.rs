@@ -20,7 +20,7 @@ mod forgetful;
 mod portable;
 
 #[cfg(any(test, feature = "sim"))]
-pub use forgetful::ForgetfulDisk;
+pub use forgetful::{ForgetfulDisk, Loss};
 pub use portable::PortableDisk;
 
 use crate::error::IoError;

@@ -1,0 +1,215 @@
+//! The bytes of one simulated file: as they are, as they are on the device, and what lies between.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use fastrand::Rng;
+
+/// What the device keeps or loses as one, in bytes.
+const PAGE: u64 = 4096;
+
+/// A file's bytes with the changes that no sync has made durable.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Content {
+    now: Image,
+    durable: Image,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+struct Change {
+    what: What,
+    /// Length of the file after it, in bytes.
+    len: u64,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Write { position: u64, data: Arc<[u8]> },
+    Cut,
+    Extend,
+}
+
+impl Content {
+    pub(super) fn len(&self) -> u64 {
+        self.now.len
+    }
+
+    /// Appends to `into` what its spare capacity takes; gives the number of bytes.
+    pub(super) fn read(&self, position: u64, into: &mut Vec<u8>) -> usize {
+        self.now.read(position, into)
+    }
+
+    pub(super) fn write(&mut self, position: u64, data: Vec<u8>) {
+        if data.is_empty() {
+            return;
+        }
+        for (page, within, bytes) in pieces(position, &data) {
+            self.now.put(page, within, bytes);
+        }
+        self.now.len = self.now.len.max(position + data.len() as u64);
+        self.note(What::Write { position, data: data.into() });
+    }
+
+    pub(super) fn set_len(&mut self, len: u64) {
+        let what = if len < self.now.len { What::Cut } else { What::Extend };
+        self.now.set_len(len);
+        self.note(what);
+    }
+
+    /// Everything is on the device. Costs what was unsynced, not what the file holds.
+    pub(super) fn sync(&mut self) {
+        let mut dirty = Vec::new();
+        for change in self.unsynced.drain(..) {
+            match change.what {
+                What::Write { position, data } => {
+                    dirty.extend(pieces(position, &data).map(|(page, ..)| page));
+                }
+                What::Cut => self.durable.set_len(change.len),
+                What::Extend => {}
+            }
+        }
+        for page in dirty {
+            match self.now.pages.get(&page) {
+                Some(bytes) => self.durable.pages.insert(page, bytes.clone()),
+                None => self.durable.pages.remove(&page),
+            };
+        }
+        self.durable.set_len(self.now.len);
+    }
+
+    /// A sync failed. As Linux does: the pages are taken for clean although they never reached the
+    /// device, reads still show them, and the next sync succeeds without them.
+    pub(super) fn forget_unsynced(&mut self) {
+        self.unsynced.clear();
+    }
+
+    /// What a power cut leaves when all is lost that was not synced.
+    pub(super) fn durable(&self) -> Self {
+        Self::settled(self.durable.clone())
+    }
+
+    /// What a power cut leaves when the device had taken some of it, page by page in any order; now
+    /// and then nothing or all of it.
+    pub(super) fn survivor(&self, rng: &mut Rng) -> Self {
+        Self::settled(match rng.u8(..4) {
+            0 => self.durable.clone(),
+            1 => self.clone().into_synced(),
+            _ => self.mixture(rng),
+        })
+    }
+
+    fn into_synced(mut self) -> Image {
+        self.sync();
+        self.durable
+    }
+
+    /// Length and allocation are metadata, which a file system keeps in order: they survive up to one
+    /// point in time. Each page survives as it was at a time of its own. Where the two disagree there
+    /// are zeros: a length that covers a page which never came.
+    fn mixture(&self, rng: &mut Rng) -> Image {
+        let metadata = rng.usize(..=self.unsynced.len());
+        let mut left = self.writes_by_page();
+        for writes in left.values_mut() {
+            *writes = rng.usize(..=*writes);
+        }
+        let mut image = self.durable.clone();
+        // A page that was freed by a lost truncation keeps its old bytes: newer ones went elsewhere.
+        let mut freed_from = u64::MAX;
+        for (number, change) in self.unsynced.iter().enumerate() {
+            match &change.what {
+                What::Write { position, data } => {
+                    for (page, within, bytes) in pieces(*position, data) {
+                        let left = left.entry(page).or_default();
+                        if *left > 0 && page < freed_from {
+                            *left -= 1;
+                            image.put(page, within, bytes);
+                        }
+                    }
+                }
+                What::Cut if number < metadata => image.set_len(change.len),
+                What::Cut => freed_from = freed_from.min(change.len.div_ceil(PAGE)),
+                What::Extend => {}
+            }
+        }
+        let last = metadata.checked_sub(1).map(|last| self.unsynced[last].len);
+        image.set_len(last.unwrap_or(self.durable.len));
+        image
+    }
+
+    fn writes_by_page(&self) -> BTreeMap<u64, usize> {
+        let mut writes = BTreeMap::new();
+        for change in &self.unsynced {
+            if let What::Write { position, data } = &change.what {
+                for (page, ..) in pieces(*position, data) {
+                    *writes.entry(page).or_default() += 1;
+                }
+            }
+        }
+        writes
+    }
+
+    fn settled(image: Image) -> Self {
+        Self { now: image.clone(), durable: image, unsynced: Vec::new() }
+    }
+
+    fn note(&mut self, what: What) {
+        self.unsynced.push(Change { what, len: self.now.len });
+    }
+}
+
+/// Pages that are shared between copies; one that is absent holds zeros.
+#[derive(Debug, Clone, Default)]
+struct Image {
+    len: u64,
+    pages: BTreeMap<u64, Arc<[u8; PAGE as usize]>>,
+}
+
+impl Image {
+    fn read(&self, position: u64, into: &mut Vec<u8>) -> usize {
+        let wanted = (into.capacity() - into.len()) as u64;
+        let end = self.len.min(position.saturating_add(wanted));
+        let before = into.len();
+        let mut at = position;
+        while at < end {
+            let (page, within) = (at / PAGE, at % PAGE);
+            let count = (PAGE - within).min(end - at);
+            let range = within as usize..(within + count) as usize;
+            match self.pages.get(&page) {
+                Some(bytes) => into.extend_from_slice(&bytes[range]),
+                None => into.resize(into.len() + count as usize, 0),
+            }
+            at += count;
+        }
+        into.len() - before
+    }
+
+    /// Changes bytes of a page; the length is the caller's business.
+    fn put(&mut self, page: u64, within: usize, bytes: &[u8]) {
+        let page = self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE as usize]));
+        Arc::make_mut(page)[within..within + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Bytes past the end are zero when the file grows again.
+    fn set_len(&mut self, len: u64) {
+        self.len = len;
+        self.pages.split_off(&len.div_ceil(PAGE));
+        if let Some(last) = self.pages.get_mut(&(len / PAGE)) {
+            let tail = (len % PAGE) as usize;
+            if last[tail..].iter().any(|byte| *byte != 0) {
+                Arc::make_mut(last)[tail..].fill(0);
+            }
+        }
+    }
+}
+
+/// The parts of a write that fall into one page each: page, position in it, bytes.
+fn pieces(position: u64, data: &[u8]) -> impl Iterator<Item = (u64, usize, &[u8])> {
+    let mut at = position;
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let (page, within) = (at / PAGE, at % PAGE);
+        let (piece, behind) = rest.split_at(rest.len().min((PAGE - within) as usize));
+        (at, rest) = (at + piece.len() as u64, behind);
+        (!piece.is_empty()).then_some((page, within as usize, piece))
+    })
+}

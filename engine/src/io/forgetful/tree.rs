@@ -1,0 +1,279 @@
+//! Folders and files of a simulated disk: names as they are, and as they are on the device.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    io::{self, ErrorKind},
+    path::{Component, Path},
+};
+
+use fastrand::Rng;
+
+use super::content::Content;
+
+/// Number of a file or folder; names point to it, open files too.
+pub(super) type NodeId = u64;
+const ROOT: NodeId = 0;
+
+/// All files and folders.
+#[derive(Debug, Clone)]
+pub(super) struct Tree {
+    nodes: BTreeMap<NodeId, Node>,
+    next: NodeId,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    File(FileNode),
+    Folder(Folder),
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct FileNode {
+    pub(super) content: Content,
+    /// Bytes of disk space that were taken for it.
+    pub(super) charged: u64,
+    pub(super) modified_ms: i64,
+}
+
+/// Names with the changes that no sync of the folder has made durable.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Folder {
+    pub(super) now: Names,
+    durable: Names,
+    unsynced: Vec<Change>,
+}
+
+type Names = BTreeMap<OsString, NodeId>;
+
+#[derive(Debug, Clone)]
+enum Change {
+    Link(OsString, NodeId),
+    Unlink(OsString),
+    /// Within one folder a rename is atomic. From folder to folder it is a link here and an unlink
+    /// there, each durable with its own folder.
+    Rename(OsString, OsString),
+}
+
+impl Folder {
+    fn change(&mut self, change: Change) {
+        apply(&mut self.now, &change);
+        self.unsynced.push(change);
+    }
+
+    fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            apply(&mut self.durable, &change);
+        }
+    }
+
+    /// The names after the first `kept` changes.
+    fn survivor(&self, kept: usize) -> Self {
+        let mut names = self.durable.clone();
+        self.unsynced[..kept].iter().for_each(|change| apply(&mut names, change));
+        Self { now: names.clone(), durable: names, unsynced: Vec::new() }
+    }
+}
+
+fn apply(names: &mut Names, change: &Change) {
+    match change {
+        Change::Link(name, node) => {
+            names.insert(name.clone(), *node);
+        }
+        Change::Unlink(name) => {
+            names.remove(name);
+        }
+        Change::Rename(from, to) => {
+            if let Some(node) = names.remove(from) {
+                names.insert(to.clone(), node);
+            }
+        }
+    }
+}
+
+impl Tree {
+    /// A root folder.
+    pub(super) fn new() -> Self {
+        Self { nodes: BTreeMap::from([(ROOT, Node::Folder(Folder::default()))]), next: ROOT + 1 }
+    }
+
+    pub(super) fn find(&self, path: &Path) -> io::Result<NodeId> {
+        let mut node = ROOT;
+        for name in names(path)? {
+            node = *self.folder(node)?.now.get(name).ok_or(ErrorKind::NotFound)?;
+        }
+        Ok(node)
+    }
+
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        self.nodes.get(&id).expect("a name or an open file points to a node")
+    }
+
+    pub(super) fn file(&self, id: NodeId) -> io::Result<&FileNode> {
+        match self.node(id) {
+            Node::File(file) => Ok(file),
+            Node::Folder(_) => Err(ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    pub(super) fn file_mut(&mut self, id: NodeId) -> io::Result<&mut FileNode> {
+        match self.nodes.get_mut(&id) {
+            Some(Node::File(file)) => Ok(file),
+            _ => Err(ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    pub(super) fn folder(&self, id: NodeId) -> io::Result<&Folder> {
+        match self.node(id) {
+            Node::Folder(folder) => Ok(folder),
+            Node::File(_) => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn folder_mut(&mut self, id: NodeId) -> io::Result<&mut Folder> {
+        match self.nodes.get_mut(&id) {
+            Some(Node::Folder(folder)) => Ok(folder),
+            _ => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// Makes an empty file where no name stands.
+    pub(super) fn create_file(&mut self, path: &Path) -> io::Result<NodeId> {
+        let (folder, name) = self.place(path)?;
+        self.create(folder, name, Node::File(FileNode::default()))
+    }
+
+    pub(super) fn create_folders(&mut self, path: &Path) -> io::Result<()> {
+        let mut folder = ROOT;
+        for name in names(path)? {
+            folder = match self.folder(folder)?.now.get(name) {
+                Some(node) => *node,
+                None => self.create(folder, name, Node::Folder(Folder::default()))?,
+            };
+        }
+        self.folder(folder).map(drop)
+    }
+
+    fn create(&mut self, folder: NodeId, name: &OsStr, node: Node) -> io::Result<NodeId> {
+        let id = self.next;
+        self.folder_mut(folder)?.change(Change::Link(name.to_owned(), id));
+        self.nodes.insert(id, node);
+        self.next += 1;
+        Ok(id)
+    }
+
+    /// Takes the name of a file away; gives the file, which lives on for those who have it open.
+    pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<NodeId> {
+        let id = self.find(path)?;
+        self.file(id)?;
+        self.unlink(path).map(|()| id)
+    }
+
+    pub(super) fn remove_folder(&mut self, path: &Path) -> io::Result<()> {
+        if !self.folder(self.find(path)?)?.now.is_empty() {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.unlink(path)
+    }
+
+    fn unlink(&mut self, path: &Path) -> io::Result<()> {
+        let (folder, name) = self.place(path)?;
+        self.folder_mut(folder)?.change(Change::Unlink(name.to_owned()));
+        Ok(())
+    }
+
+    /// Gives the file that was replaced.
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<Option<NodeId>> {
+        let node = self.find(from)?;
+        let replaced = self.find(to).ok().filter(|replaced| *replaced != node);
+        match (self.node(node), replaced.map(|replaced| self.node(replaced))) {
+            (_, None) | (Node::File(_), Some(Node::File(_))) => {}
+            (Node::Folder(_), Some(Node::Folder(other))) if other.now.is_empty() => {}
+            (Node::Folder(_), Some(Node::Folder(_))) => {
+                return Err(ErrorKind::DirectoryNotEmpty.into());
+            }
+            (Node::File(_), Some(Node::Folder(_))) => return Err(ErrorKind::IsADirectory.into()),
+            (Node::Folder(_), Some(Node::File(_))) => return Err(ErrorKind::NotADirectory.into()),
+        }
+        let ((old_folder, old_name), (folder, name)) = (self.place(from)?, self.place(to)?);
+        if old_folder == folder {
+            let change = Change::Rename(old_name.to_owned(), name.to_owned());
+            self.folder_mut(folder)?.change(change);
+        } else {
+            self.folder_mut(folder)?.change(Change::Link(name.to_owned(), node));
+            self.folder_mut(old_folder)?.change(Change::Unlink(old_name.to_owned()));
+        }
+        Ok(replaced.filter(|replaced| self.file(*replaced).is_ok()))
+    }
+
+    pub(super) fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
+        let id = self.find(path)?;
+        self.folder_mut(id).map(Folder::sync)
+    }
+
+    /// Everything is on the device.
+    pub(super) fn sync(&mut self) {
+        for node in self.nodes.values_mut() {
+            match node {
+                Node::File(file) => file.content.sync(),
+                Node::Folder(folder) => folder.sync(),
+            }
+        }
+    }
+
+    /// What a power cut leaves: with `rng` some of the unsynced changes, else none.
+    pub(super) fn survivor(&self, mut rng: Option<&mut Rng>) -> Self {
+        let mut survivors = Self { nodes: BTreeMap::new(), next: self.next };
+        let mut open = vec![ROOT];
+        while let Some(id) = open.pop() {
+            let node = match self.node(id) {
+                Node::File(file) => {
+                    let content = match rng.as_deref_mut() {
+                        Some(rng) => file.content.survivor(rng),
+                        None => file.content.durable(),
+                    };
+                    let charged = content.len();
+                    Node::File(FileNode { content, charged, modified_ms: file.modified_ms })
+                }
+                Node::Folder(folder) => {
+                    let changes = folder.unsynced.len();
+                    let kept = rng.as_deref_mut().map_or(0, |rng| rng.usize(..=changes));
+                    let folder = folder.survivor(kept);
+                    // A file that was moved from folder to folder may have kept both names.
+                    let known = |id: &NodeId| !survivors.nodes.contains_key(id);
+                    open.extend(folder.now.values().copied().filter(known));
+                    Node::Folder(folder)
+                }
+            };
+            survivors.nodes.insert(id, node);
+        }
+        survivors
+    }
+
+    /// Bytes of disk space that are taken.
+    pub(super) fn charged(&self) -> u64 {
+        let charged = |node: &Node| match node {
+            Node::File(file) => file.charged,
+            Node::Folder(_) => 0,
+        };
+        self.nodes.values().map(charged).sum()
+    }
+
+    fn place<'p>(&self, path: &'p Path) -> io::Result<(NodeId, &'p OsStr)> {
+        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
+        let folder = self.find(path.parent().unwrap_or(Path::new("")))?;
+        self.folder(folder)?;
+        Ok((folder, name))
+    }
+}
+
+/// The names along a path; a relative one starts at the root.
+fn names(path: &Path) -> io::Result<Vec<&OsStr>> {
+    path.components()
+        .filter(|component| !matches!(component, Component::RootDir | Component::CurDir))
+        .map(|component| match component {
+            Component::Normal(name) => Ok(name),
+            _ => Err(ErrorKind::InvalidInput.into()),
+        })
+        .collect()
+}
