@@ -8,7 +8,7 @@ pub enum Codec {
     /// Not at all.
     #[default]
     None,
-    /// A gzip member (RFC 1952).
+    /// A gzip member (RFC 1952). Level 1 is zlib-ng's: faster than zlib's, and it shrinks less.
     Gzip,
     /// A xerial stream of snappy blocks.
     Snappy,
