@@ -15,6 +15,7 @@ use super::{
 use crate::{
     io::Storage,
     record::{Batch, BatchHeader, Decoder, TransactionMarker},
+    segment::TxnIndex,
     types::TopicPartition,
 };
 
@@ -135,7 +136,9 @@ fn transaction_indexes_are_what_the_batches_say() {
     for (partition, dir) in partitions() {
         let stored: Vec<AbortedTransaction> = files(&dir, "txnindex")
             .iter()
-            .flat_map(|(path, bytes)| AbortedTransaction::parse_index(path, bytes).unwrap())
+            .flat_map(|(path, bytes)| {
+                TxnIndex::decode(path, 0, bytes).unwrap().iter().collect::<Vec<_>>()
+            })
             .collect();
         let mut states = ProducerStates::new(0);
         let replayed: Vec<AbortedTransaction> = batches(&dir)

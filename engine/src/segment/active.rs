@@ -302,7 +302,7 @@ impl ActiveSegment {
     /// Ends the segment, or closes it cleanly: writes the final time index entry and all pending
     /// ones, trims every file to Kafka's shape. Making it durable is the caller's.
     pub fn seal(mut self) -> Result<(Arc<Segment>, Seal), SealFailure> {
-        let seal = match self.finish() {
+        let seal = match self.close() {
             Ok(seal) => seal,
             Err(error) => return Err(SealFailure { segment: Box::new(self), error }),
         };
@@ -320,7 +320,9 @@ impl ActiveSegment {
         Ok((Arc::new(sealed.with_file(self.file)), seal))
     }
 
-    fn finish(&mut self) -> Result<Seal, SegmentError> {
+    /// As [`ActiveSegment::seal`], for a log that is closed: its readers keep what they hold. Nothing may
+    /// be appended any more.
+    pub fn close(&mut self) -> Result<Seal, SegmentError> {
         let tables = self.segment.live_tables();
         self.rule.finish(&tables.times);
         let index_crc = crc32c::crc32c(&tables.offsets.encode(0));

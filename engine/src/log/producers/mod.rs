@@ -15,9 +15,10 @@ mod snapshot;
 mod transactions;
 mod window;
 
+pub use crate::segment::AbortedTransaction;
 pub use append::{Check, Origin, ProducerAppend, ProducerError};
 pub use snapshot::{load_newest_snapshot, snapshot_offsets, snapshot_path};
-pub use transactions::{AbortedTransaction, EndTransaction};
+pub use transactions::EndTransaction;
 pub use window::{BatchMeta, Window};
 
 use append::Event;

@@ -1,0 +1,237 @@
+//! Appending: as leader (offsets and epoch are stamped) and as follower (bytes are kept).
+
+use std::sync::Arc;
+
+use super::{
+    AppendError, PartitionLog, Writer,
+    epochs::LeaderEpochs,
+    producers::{Check, EndTransaction, Origin, ProducerAppend},
+};
+use crate::{
+    record::{Batch, Decoder, SealedBatch, TimestampType},
+    types::{LeaderEpoch, Offset},
+};
+
+/// What an append did.
+#[derive(Debug)]
+pub struct Appended {
+    /// Base offset of each batch, in the order given; of the first copy where a batch was one that
+    /// its producer had sent before.
+    pub base_offsets: Vec<Offset>,
+    /// Log end offset after the append.
+    pub end: Offset,
+    /// Time that the records bear, where `message.timestamp.type` is `LogAppendTime`; milliseconds.
+    pub log_append_time: Option<i64>,
+    /// The batches' buffers, for reuse.
+    pub buffers: Vec<Vec<u8>>,
+}
+
+/// Batches with their final offsets, all for one segment, and what the producers' state becomes.
+struct Group {
+    batches: Vec<SealedBatch>,
+    producers: ProducerAppend,
+    bytes: usize,
+    max_timestamp: i64,
+    /// Offset behind the last batch.
+    end: Offset,
+}
+
+impl PartitionLog {
+    /// Appends batches as the leader of term `epoch`: checks producers' sequences, stamps offsets and
+    /// epoch in place, rolls where needed and writes the group with one operation. All are appended
+    /// or none is.
+    ///
+    /// The records are *written* when this returns; [`PartitionLog::commit`] makes them durable.
+    pub fn append(
+        &self,
+        mut batches: Vec<SealedBatch>,
+        epoch: LeaderEpoch,
+    ) -> Result<Appended, AppendError> {
+        for batch in &batches {
+            self.check_from_producer(batch)?;
+        }
+        let log_append_time = (self.config.timestamp_type == TimestampType::LogAppendTime)
+            .then(|| self.clock.wall_ms());
+        if let Some(now) = log_append_time {
+            for batch in &mut batches {
+                batch.set_log_append_time(now);
+            }
+        }
+
+        let mut writer = self.writer.lock();
+        writer.check_open()?;
+        self.check_epoch(epoch)?;
+        let mut group = Group::new(&writer, Origin::Client, batches.len());
+        let mut base_offsets = Vec::with_capacity(batches.len());
+        let mut buffers = Vec::new();
+        for mut batch in batches {
+            let marker = marker_of(&batch)?;
+            match group.producers.check(&writer.producers, batch.header(), group.end, marker)? {
+                Check::Duplicate { base_offset, .. } => {
+                    base_offsets.push(base_offset);
+                    buffers.push(batch.into_bytes());
+                }
+                Check::New => {
+                    batch.stamp(group.end, epoch);
+                    base_offsets.push(group.end);
+                    group.push(batch);
+                }
+            }
+        }
+        buffers.extend(self.write(&mut writer, group)?);
+        Ok(Appended { base_offsets, end: self.tail.snapshot().log_end, log_append_time, buffers })
+    }
+
+    /// Appends what a follower fetched from its leader, byte for byte: offsets, epochs and timestamps
+    /// are kept, each batch's checksum is verified. All are appended or none is. Batches that end below
+    /// the log end are there already and passed over.
+    pub fn append_as_follower(&self, bytes: &[u8]) -> Result<Appended, AppendError> {
+        let mut writer = self.writer.lock();
+        writer.check_open()?;
+        let mut group = Group::new(&writer, Origin::Replication, 0);
+        let mut base_offsets = Vec::new();
+        let mut position = 0;
+        while position < bytes.len() {
+            let at = position;
+            let refuse = |error| AppendError::Batch { position: at, error };
+            let batch = Batch::check(&bytes[at..]).map_err(refuse)?;
+            position += batch.header().total_bytes();
+            if batch.header().next_offset() <= group.end {
+                continue;
+            }
+            let found = batch.header().base_offset;
+            let follows = found == group.end || (self.config.compacted && found > group.end);
+            if !follows {
+                return Err(AppendError::OutOfOrder { log_end: group.end, found });
+            }
+            let batch = SealedBatch::check(batch.bytes().to_vec()).map_err(refuse)?;
+            let marker = marker_of(&batch)?;
+            group.producers.check(&writer.producers, batch.header(), found, marker)?;
+            base_offsets.push(found);
+            group.push(batch);
+        }
+        let buffers = self.write(&mut writer, group)?;
+        let end = self.tail.snapshot().log_end;
+        Ok(Appended { base_offsets, end, log_append_time: None, buffers })
+    }
+
+    /// A producer's batch has base offset 0, a record for each offset, and a bounded size.
+    fn check_from_producer(&self, batch: &SealedBatch) -> Result<(), AppendError> {
+        let (found, limit) = (batch.bytes().len(), self.config.max_message_bytes);
+        if found > limit {
+            return Err(AppendError::BatchTooLarge { found, limit });
+        }
+        let header = batch.header();
+        let (records, offsets) = (header.record_count, header.last_offset_delta as i64 + 1);
+        if records as i64 != offsets {
+            return Err(AppendError::Sparse { records, offsets });
+        }
+        Ok(())
+    }
+
+    fn check_epoch(&self, found: LeaderEpoch) -> Result<(), AppendError> {
+        match self.epochs.load().latest() {
+            Some(latest) if latest.epoch > found => {
+                Err(AppendError::Fenced { found, current: latest.epoch })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a group with one operation, then lets everybody see it.
+    fn write(&self, writer: &mut Writer, group: Group) -> Result<Vec<Vec<u8>>, AppendError> {
+        let Group { batches, producers, bytes, max_timestamp, end } = group;
+        let Some(first) = batches.first().map(|batch| *batch.header()) else {
+            return Ok(Vec::new());
+        };
+        let limit = self.config.max_group_bytes();
+        if bytes > limit {
+            return Err(AppendError::GroupTooLarge { found: bytes, limit });
+        }
+        if self.must_roll(writer, bytes as u64, end - 1, max_timestamp) {
+            self.roll(writer)?;
+        }
+        self.note_epochs(&batches)?;
+        let (count, records) = (batches.len(), end - first.base_offset);
+        let buffers = writer.active.append(batches)?;
+
+        let aborted = writer.producers.apply(producers, end, self.clock.wall_ms());
+        for transaction in aborted {
+            // The batches stand: the index is a cache, and recovery enters what it lacks.
+            if let Err(error) = writer.active.append_aborted(transaction) {
+                tracing::warn!(%error, "an aborted transaction is missing from its index");
+            }
+        }
+        self.tail.appended(end, writer.active.segment().len());
+        self.metrics.batches.add(count as u64);
+        self.metrics.records.add(records as u64);
+        self.metrics.bytes.add(bytes as u64);
+        Ok(buffers)
+    }
+
+    /// A term's first offset is durable before a record of that term is written, so that the epochs
+    /// are never behind the log.
+    fn note_epochs(&self, batches: &[SealedBatch]) -> Result<(), AppendError> {
+        let known = self.epochs.load();
+        let latest = known.latest().map(|entry| entry.epoch);
+        if batches.iter().all(|batch| Some(batch.header().leader_epoch) == latest) {
+            return Ok(());
+        }
+        let mut epochs = LeaderEpochs::clone(&known);
+        let mut changed = false;
+        for batch in batches {
+            changed |= epochs.observe(batch.header().base_offset, batch.header().leader_epoch);
+        }
+        if changed {
+            epochs.store(self.storage(), &self.path)?;
+            self.epochs.store(Arc::new(epochs));
+        }
+        Ok(())
+    }
+
+    /// Kafka's rules (`LogSegment.shouldRoll`), the group being the unit.
+    fn must_roll(&self, writer: &Writer, bytes: u64, last_offset: Offset, newest_ms: i64) -> bool {
+        let segment = writer.active.segment();
+        if segment.is_empty() {
+            return !writer.active.relative_offset_fits(last_offset);
+        }
+        let full = segment.len() + bytes > self.config.segment_bytes;
+        let age_limit = self.config.segment_ms.saturating_sub(writer.jitter_ms);
+        let old = writer
+            .active
+            .first_timestamp()
+            .is_some_and(|first| newest_ms.saturating_sub(first) > age_limit);
+        full || old
+            || writer.active.is_index_full()
+            || !writer.active.relative_offset_fits(last_offset)
+    }
+}
+
+impl Group {
+    fn new(writer: &Writer, origin: Origin, batches: usize) -> Self {
+        Self {
+            batches: Vec::with_capacity(batches),
+            producers: writer.producers.begin(origin),
+            bytes: 0,
+            max_timestamp: i64::MIN,
+            end: writer.active.segment().next_offset(),
+        }
+    }
+
+    fn push(&mut self, batch: SealedBatch) {
+        self.bytes += batch.bytes().len();
+        self.max_timestamp = self.max_timestamp.max(batch.header().max_timestamp);
+        self.end = batch.header().next_offset();
+        self.batches.push(batch);
+    }
+}
+
+/// What a control batch says of its producer's transaction; `None` for a data batch.
+fn marker_of(batch: &SealedBatch) -> Result<Option<EndTransaction>, AppendError> {
+    if !batch.header().attributes.is_control() {
+        return Ok(None);
+    }
+    let marker = batch.batch().marker(&mut Decoder::new());
+    let refuse = |error| AppendError::Batch { position: 0, error };
+    Ok(marker.map_err(refuse)?.map(EndTransaction::from))
+}

@@ -1,0 +1,167 @@
+//! What recovery does about damage: a pure judgement (`DESIGN`: Recovery), and the cut.
+
+use std::path::{Path, PathBuf};
+
+use super::{Cut, OnDamage, folder::remove_segment};
+use crate::{
+    error::{Corruption, IoError},
+    io::{File, Open, Storage, SyncKind},
+    limits::MAX_GROUP_BYTES,
+    segment::{Suffix, file_name, file_path},
+    types::{Durability, Offset},
+};
+
+/// What recovery knows of a damaged place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Finding {
+    /// Offset at which the valid part before the damage ends.
+    pub(super) valid_until: Offset,
+    /// Everything below was durable when the state was last written.
+    pub(super) durable_end: Offset,
+    /// Bytes from the damage to the end of the last valid batch behind it; 0 when there is none.
+    pub(super) reach: u64,
+    /// Whether segments with bytes follow: a roll syncs what is before it in a `Durable` partition.
+    pub(super) later_segments: bool,
+    /// What the partition's acknowledgements mean.
+    pub(super) durability: Durability,
+    /// The owner's decision beforehand.
+    pub(super) on_damage: OnDamage,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing valid behind it, nothing durable in it: a torn tail, cut off and counted.
+    CutTail,
+    /// Valid batches behind it, none of them acknowledged as durable: cut, the bytes kept aside.
+    CutAndKeepAside,
+    /// Acknowledged data has rotted: nothing is cut, appends are refused.
+    Refuse,
+}
+
+/// A partition that acknowledges only what is durable has at most one group in flight, so valid data
+/// that reaches further than a group behind the damage was acknowledged.
+pub(super) fn judge(finding: Finding) -> Verdict {
+    let acknowledged = finding.valid_until < finding.durable_end
+        || (finding.durability == Durability::Durable
+            && (finding.reach > MAX_GROUP_BYTES as u64 || finding.later_segments));
+    match (acknowledged, finding.on_damage, finding.reach) {
+        (true, OnDamage::Refuse, _) => Verdict::Refuse,
+        (true, OnDamage::Cut, _) | (false, _, 1..) => Verdict::CutAndKeepAside,
+        (false, _, 0) => Verdict::CutTail,
+    }
+}
+
+/// Bytes copied at a time into a quarantine file.
+const COPY_BYTES: usize = 1 << 20;
+
+/// Cuts the log at byte `valid_end` of the first of `logs` (base offset and length of each), which
+/// becomes offset `offset`; the segments behind go. With `keep_aside` the bytes stay in files that
+/// neither Kafka nor we read. Durable when it returns.
+///
+/// From the last file to the first, so that after a crash what is left still is a prefix.
+pub(super) fn cut(
+    storage: &Storage,
+    dir: &Path,
+    logs: &[(Offset, u64)],
+    valid_end: u64,
+    offset: Offset,
+    cause: Corruption,
+    keep_aside: bool,
+) -> Result<Cut, IoError> {
+    let mut cut = Cut { cause, offset, bytes: 0, kept_aside: Vec::new() };
+    for (place, (base, len)) in logs.iter().enumerate().rev() {
+        let from = if place == 0 { valid_end } else { 0 };
+        let path = file_path(dir, *base, Suffix::Log);
+        cut.bytes += len.saturating_sub(from);
+        let file = storage.open(&path, Open::Write)?;
+        if keep_aside && from < *len {
+            cut.kept_aside.push(copy_aside(storage, dir, &file, *base, from)?);
+        }
+        if place == 0 {
+            file.set_len(from)?;
+            file.sync(SyncKind::All)?;
+        } else {
+            remove_segment(storage, dir, *base)?;
+            storage.sync_dir(dir)?;
+        }
+    }
+    cut.kept_aside.reverse();
+    Ok(cut)
+}
+
+/// Copies the bytes of `file` from `from` on into a new quarantine file, durably.
+fn copy_aside(
+    storage: &Storage,
+    dir: &Path,
+    file: &File,
+    base: Offset,
+    from: u64,
+) -> Result<PathBuf, IoError> {
+    let entries = storage.list(dir)?;
+    let name = (0..=entries.len())
+        .map(|n| format!("{}-{from}-{n}.quarantined", file_name(base, Suffix::Log)))
+        .find(|name| !entries.iter().any(|entry| entry.name == name.as_str()))
+        .expect("a folder holds fewer names than its entries and one");
+    let path = dir.join(name);
+    let aside = storage.open(&path, Open::CreateNew)?;
+    let mut position = from;
+    loop {
+        let bytes = file.read_at(position, COPY_BYTES)?;
+        if bytes.is_empty() {
+            break;
+        }
+        let count = bytes.len() as u64;
+        aside.write_at(position - from, bytes)?;
+        position += count;
+    }
+    aside.sync(SyncKind::All)?;
+    storage.sync_dir(dir)?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINDING: Finding = Finding {
+        valid_until: 100,
+        durable_end: 100,
+        reach: 0,
+        later_segments: false,
+        durability: Durability::Durable,
+        on_damage: OnDamage::Refuse,
+    };
+
+    #[test]
+    fn a_torn_tail_is_cut() {
+        assert_eq!(judge(FINDING), Verdict::CutTail);
+    }
+
+    #[test]
+    fn one_group_out_of_order_is_kept_aside() {
+        let reach = MAX_GROUP_BYTES as u64;
+        assert_eq!(judge(Finding { reach, ..FINDING }), Verdict::CutAndKeepAside);
+    }
+
+    #[test]
+    fn damage_below_the_durable_end_or_with_more_than_a_group_behind_it_is_rot() {
+        let rot = [
+            Finding { durable_end: 101, ..FINDING },
+            Finding { durable_end: 101, reach: 9, durability: Durability::Written, ..FINDING },
+            Finding { reach: MAX_GROUP_BYTES as u64 + 1, ..FINDING },
+            Finding { reach: 1, later_segments: true, ..FINDING },
+        ];
+        for finding in rot {
+            assert_eq!(judge(finding), Verdict::Refuse, "{finding:?}");
+            let decided = Finding { on_damage: OnDamage::Cut, ..finding };
+            assert_eq!(judge(decided), Verdict::CutAndKeepAside);
+        }
+    }
+
+    #[test]
+    fn what_was_only_written_may_go_whatever_its_reach() {
+        let written = Finding { reach: 1 << 40, durability: Durability::Written, ..FINDING };
+        assert_eq!(judge(written), Verdict::CutAndKeepAside);
+    }
+}

@@ -1,0 +1,201 @@
+//! One log dir: its lock, its checkpoints, its group commit. What all partitions of a folder share.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    checkpoint::{
+        CheckpointError, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, remove_clean_shutdown,
+        write_clean_shutdown, write_offsets,
+    },
+    state::{Closed, DirState, LogStartConflict, PartitionState, StartState, Witnesses, start_of},
+};
+use crate::{
+    commit::{GroupCommit, Strategy},
+    error::IoError,
+    io::{Lock, Storage},
+    types::{Offset, TopicPartition},
+};
+
+/// Name of the lock file in the root of a log dir, Kafka's own.
+pub const LOCK_FILE: &str = ".lock";
+
+/// Why a log dir could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    /// Another process, or another engine of this one, has the folder open.
+    #[error("{} is in use: {} is locked. Close the other engine or broker first", dir.display(), LOCK_FILE)]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A system call failed.
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
+/// An open log dir, locked against every other process. Checkpoints are written through it.
+#[derive(Debug)]
+pub struct LogDir {
+    storage: Storage,
+    path: PathBuf,
+    commit: Arc<GroupCommit>,
+    found: Witnesses,
+    damaged: Vec<CheckpointError>,
+    /// What the next checkpoint says. The lock is held while it is written, so that an older state
+    /// never replaces a newer one.
+    states: Mutex<BTreeMap<TopicPartition, PartitionState>>,
+    _lock: Box<dyn Lock>,
+}
+
+impl LogDir {
+    /// Opens a folder, made when absent: locks it, reads what its root says, then marks it as in use
+    /// (the clean-shutdown marker is removed, `trunkline-state` says `open`), durably.
+    pub fn open(storage: &Storage, path: &Path, strategy: Strategy) -> Result<Self, DirError> {
+        if !storage.exists(path)? {
+            storage.create_dir_all(path)?;
+            storage.sync_parent(path)?;
+        }
+        let lock =
+            storage.lock(&path.join(LOCK_FILE)).map_err(|error| match error.source.kind() {
+                std::io::ErrorKind::WouldBlock => DirError::Locked { dir: path.into() },
+                _ => DirError::Io(error),
+            })?;
+        let (found, damaged) = Witnesses::read(storage, path)?;
+        for error in &damaged {
+            tracing::warn!(%error, "a checkpoint is damaged and not believed");
+        }
+        // Where another program has closed the folder since, our numbers are overtaken.
+        let ours = found
+            .state
+            .as_ref()
+            .filter(|state| state.closed == Closed::Clean || !found.clean_marker);
+        let states = ours.map(|state| state.partitions.clone()).unwrap_or_default();
+        let dir = Self {
+            storage: storage.clone(),
+            path: path.into(),
+            commit: GroupCommit::new(storage.clone(), strategy),
+            found,
+            damaged,
+            states: Mutex::new(states),
+            _lock: lock,
+        };
+        remove_clean_shutdown(storage, path)?;
+        dir.write_state(Closed::Open, &dir.states.lock())?;
+        Ok(dir)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder's files.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The group commit of the folder's files.
+    pub fn commit(&self) -> &Arc<GroupCommit> {
+        &self.commit
+    }
+
+    /// Checkpoints that could not be believed at open.
+    pub fn damaged(&self) -> &[CheckpointError] {
+        &self.damaged
+    }
+
+    /// Whether the folder was closed cleanly before it was opened.
+    pub fn was_closed_cleanly(&self) -> bool {
+        self.found.clean_marker
+    }
+
+    /// Where a partition's recovery starts, as found when the folder was opened.
+    pub fn start_state(&self, partition: &TopicPartition) -> Result<StartState, LogStartConflict> {
+        start_of(&self.found, partition)
+    }
+
+    /// What the next checkpoint says of a partition.
+    pub fn note(&self, partition: &TopicPartition, state: PartitionState) {
+        self.states.lock().insert(partition.clone(), state);
+    }
+
+    /// Writes a partition's state to both checkpoints before it returns.
+    pub fn persist_one(
+        &self,
+        partition: &TopicPartition,
+        state: PartitionState,
+    ) -> Result<(), IoError> {
+        let mut states = self.states.lock();
+        states.insert(partition.clone(), state);
+        self.write(Closed::Open, &states)
+    }
+
+    /// A partition is gone: no checkpoint speaks of it any more.
+    pub fn forget(&self, partition: &TopicPartition) -> Result<(), IoError> {
+        let mut states = self.states.lock();
+        states.remove(partition);
+        self.write(Closed::Open, &states)
+    }
+
+    /// Writes what was noted.
+    pub fn persist(&self) -> Result<(), IoError> {
+        self.write(Closed::Open, &self.states.lock())
+    }
+
+    /// Writes what was noted as final, then the clean-shutdown marker. Every partition must be closed.
+    pub fn close(&self) -> Result<(), IoError> {
+        self.write(Closed::Clean, &self.states.lock())?;
+        write_clean_shutdown(&self.storage, &self.path)
+    }
+
+    /// Ours first while the folder is in use: where the two disagree after a crash, ours is the newer
+    /// one. At a clean close ours is last: it says that Kafka's are complete.
+    fn write(
+        &self,
+        closed: Closed,
+        states: &BTreeMap<TopicPartition, PartitionState>,
+    ) -> Result<(), IoError> {
+        match closed {
+            Closed::Open => {
+                self.write_state(closed, states)?;
+                self.write_kafkas(states)
+            }
+            Closed::Clean => {
+                self.write_kafkas(states)?;
+                self.write_state(closed, states)
+            }
+        }
+    }
+
+    fn write_state(
+        &self,
+        closed: Closed,
+        states: &BTreeMap<TopicPartition, PartitionState>,
+    ) -> Result<(), IoError> {
+        DirState { closed, partitions: states.clone() }.store(&self.storage, &self.path)
+    }
+
+    fn write_kafkas(
+        &self,
+        states: &BTreeMap<TopicPartition, PartitionState>,
+    ) -> Result<(), IoError> {
+        let offsets = |of: fn(&PartitionState) -> Offset| {
+            states.iter().map(|(partition, state)| (partition.clone(), of(state))).collect()
+        };
+        let files: [(&str, BTreeMap<TopicPartition, Offset>); 3] = [
+            (RECOVERY_POINTS, offsets(|state| state.recovery_point)),
+            (LOG_STARTS, offsets(|state| state.log_start)),
+            (HIGH_WATERMARKS, offsets(|state| state.high_watermark)),
+        ];
+        for (name, offsets) in files {
+            write_offsets(&self.storage, &self.path.join(name), &offsets)?;
+        }
+        Ok(())
+    }
+}

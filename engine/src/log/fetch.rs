@@ -1,0 +1,284 @@
+//! Reading: whole batches by offset, and the offset for a timestamp. Readers pin a snapshot of the
+//! segments and take no lock that an appender holds during I/O.
+
+use std::{path::Path, sync::Arc};
+
+use super::{PartitionLog, ReadError, epochs::LeaderEpochs};
+use crate::{
+    commit::WatermarksSnapshot,
+    error::Corruption,
+    record::{Batch, BatchHeader},
+    segment::{Segment, SegmentError},
+    types::Offset,
+};
+
+/// How far a reader sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Up to the log end: a follower, or a tool.
+    LogEnd,
+    /// Up to what is committed: `min(high watermark, durable end)`, the second where the partition is
+    /// `Durable`. A consumer.
+    #[default]
+    Committed,
+    /// As `Committed`, and no further than the first open transaction (`read_committed`).
+    Stable,
+}
+
+/// Whole batches, one behind the other, as they stand in the log.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    bytes: Vec<u8>,
+    segment: Option<Arc<Segment>>,
+    /// Where `bytes` stand in the segment's file.
+    position: u64,
+    first: Offset,
+    next: Offset,
+    gaps_allowed: bool,
+    epochs: Arc<LeaderEpochs>,
+    watermarks: WatermarksSnapshot,
+}
+
+impl Fetched {
+    /// The batches' bytes. Offsets and epochs of the headers were checked against their neighbours and
+    /// the leader epochs, the records' checksums were not: [`Fetched::batches`] does.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The buffer, for reuse.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Whether nothing was there to read.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Base offset of the first batch, which may lie before the offset asked for; where there is none,
+    /// the offset asked for.
+    pub fn first_offset(&self) -> Offset {
+        self.first
+    }
+
+    /// Where to fetch next.
+    pub fn next_offset(&self) -> Offset {
+        self.next
+    }
+
+    /// The partition's watermarks when the fetch began.
+    pub fn watermarks(&self) -> &WatermarksSnapshot {
+        &self.watermarks
+    }
+
+    /// Walks the batches, each checked against its checksum.
+    pub fn batches(&self) -> Batches<'_> {
+        Batches { fetched: self, at: 0 }
+    }
+
+    /// File that the bytes were read from, where there are any.
+    pub fn path(&self) -> &Path {
+        self.segment.as_ref().map_or(Path::new(""), |segment| segment.path())
+    }
+
+    /// Keeps the batches that end below `upper`, and checks each header against its neighbour and the
+    /// leader epochs: the CRC covers neither offset nor epoch.
+    fn keep_below(&mut self, upper: Offset) -> Result<(), Corruption> {
+        let mut at = 0;
+        let mut expected = None;
+        while at < self.bytes.len() {
+            let position = self.position + at as u64;
+            let header = BatchHeader::parse(&self.bytes[at..]).map_err(|error| {
+                let at = position + error.position as u64;
+                Corruption::new(self.path(), at, error.what, error.expected, error.found)
+            })?;
+            self.check_place(&header, expected, position)?;
+            if header.next_offset() > upper {
+                break;
+            }
+            at += header.total_bytes();
+            expected = Some(header.next_offset());
+        }
+        self.bytes.truncate(at);
+        self.next = expected.unwrap_or(self.next);
+        Ok(())
+    }
+
+    fn check_place(
+        &self,
+        header: &BatchHeader,
+        expected: Option<Offset>,
+        position: u64,
+    ) -> Result<(), Corruption> {
+        let base = header.base_offset;
+        if let Some(expected) = expected {
+            let continuous = base == expected || (self.gaps_allowed && base > expected);
+            if !continuous {
+                let path = self.path();
+                return Err(Corruption::new(path, position, "base offset", expected, base));
+            }
+        }
+        match self.epochs.epoch_for(base) {
+            Some(epoch) if epoch != header.leader_epoch => Err(Corruption::new(
+                self.path(),
+                position + 12,
+                "leader epoch",
+                epoch,
+                header.leader_epoch,
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Iterator over the batches of a [`Fetched`].
+#[derive(Debug)]
+pub struct Batches<'a> {
+    fetched: &'a Fetched,
+    at: usize,
+}
+
+impl Batches<'_> {
+    /// Position of the next batch in [`Fetched::bytes`].
+    pub fn position(&self) -> usize {
+        self.at
+    }
+}
+
+impl<'a> Iterator for Batches<'a> {
+    type Item = Result<Batch<'a>, Corruption>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.fetched.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
+        match Batch::check(rest) {
+            Ok(batch) => {
+                self.at += batch.header().total_bytes();
+                Some(Ok(batch))
+            }
+            Err(error) => {
+                let position = self.fetched.position + self.at as u64;
+                self.at = self.fetched.bytes.len();
+                Some(Err(error.into_corruption(self.fetched.path(), position)))
+            }
+        }
+    }
+}
+
+impl PartitionLog {
+    /// Whole batches from the one that holds `offset` on, at most `max_bytes` of them, but the first
+    /// one whatever its size (KIP-74). Empty at the end of what `isolation` lets the reader see.
+    pub fn fetch(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        isolation: Isolation,
+    ) -> Result<Fetched, ReadError> {
+        // A segment that was never opened may be deleted between the snapshot and its first use.
+        match self.fetch_once(offset, max_bytes, isolation) {
+            Err(ReadError::Io(error)) if error.is_not_found() => {
+                self.fetch_once(offset, max_bytes, isolation)
+            }
+            other => other,
+        }
+    }
+
+    fn fetch_once(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        isolation: Isolation,
+    ) -> Result<Fetched, ReadError> {
+        let watermarks = self.tail.snapshot();
+        let upper = self.upper(isolation, &watermarks);
+        if offset < watermarks.log_start || offset > watermarks.log_end {
+            let (log_start, log_end) = (watermarks.log_start, watermarks.log_end);
+            return Err(ReadError::OutOfRange { offset, log_start, log_end });
+        }
+        let mut fetched = Fetched {
+            bytes: Vec::new(),
+            segment: None,
+            position: 0,
+            first: offset,
+            next: offset,
+            gaps_allowed: self.config().compacted,
+            epochs: self.epochs.load_full(),
+            watermarks,
+        };
+        if offset >= upper {
+            return Ok(fetched);
+        }
+        let set = self.segments.load();
+        for segment in set.from(offset) {
+            let Some((position, header)) = self.locate(segment, offset)? else {
+                continue; // the rest of this segment was compacted away
+            };
+            if header.base_offset > offset && !fetched.gaps_allowed {
+                let path = segment.path();
+                let corruption =
+                    Corruption::new(path, position, "base offset", offset, header.base_offset);
+                return Err(corruption.into());
+            }
+            fetched.position = position;
+            fetched.first = header.base_offset;
+            fetched.bytes = segment.read(position, segment.len(), max_bytes, true)?;
+            fetched.segment = Some(segment.clone());
+            fetched.keep_below(upper)?;
+            self.metrics.fetched(fetched.bytes.len());
+            return Ok(fetched);
+        }
+        Ok(fetched)
+    }
+
+    /// Where the batch stands that holds `offset` or follows it; valid batches behind a damaged range
+    /// are found too.
+    fn locate(
+        &self,
+        segment: &Segment,
+        offset: Offset,
+    ) -> Result<Option<(u64, BatchHeader)>, ReadError> {
+        let corrupt = match segment.locate(offset) {
+            Err(SegmentError::Corrupt(corruption)) => corruption,
+            other => return Ok(other?),
+        };
+        let damage = self.damage.load();
+        let behind = damage.iter().rev().find_map(|range| {
+            let resumes = range.resumes_at.filter(|(_, from)| *from <= offset);
+            resumes.filter(|_| range.segment == segment.base_offset())
+        });
+        let Some((position, _)) = behind else { return Err(corrupt.into()) };
+        for item in segment.headers(position) {
+            let (position, header) = item?;
+            if header.last_offset() >= offset {
+                return Ok(Some((position, header)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Offset below which a reader may read.
+    fn upper(&self, isolation: Isolation, watermarks: &WatermarksSnapshot) -> Offset {
+        match isolation {
+            Isolation::LogEnd => watermarks.log_end,
+            Isolation::Committed => self.readable().get(),
+            Isolation::Stable => self.last_stable_offset(),
+        }
+    }
+
+    /// The first record whose timestamp is `timestamp` (milliseconds) or later, with its own timestamp
+    /// and offset; `None` where there is none that a consumer may read.
+    pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(i64, Offset)>, ReadError> {
+        let (log_start, upper) = (self.tail.snapshot().log_start, self.readable().get());
+        let set = self.segments.load();
+        for segment in set.from(log_start) {
+            let newest = segment.max_timestamp()?.map_or(-1, |(newest, _)| newest);
+            if newest < timestamp {
+                continue;
+            }
+            if let Some((found, offset)) = segment.find_timestamp(timestamp, log_start)? {
+                return Ok((offset < upper).then_some((found, offset)));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,151 @@
+//! What stands in a partition's folder, once work that a crash interrupted is finished.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    error::IoError,
+    io::{File, Open, Storage},
+    segment::{FileName, Segment, Stage, Suffix, file_path},
+    types::Offset,
+};
+
+/// The segments of a folder, by rising base offset: base offset and length of each `.log` file.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) logs: Vec<(Offset, u64)>,
+}
+
+/// Files of a segment beside its `.log`.
+const INDEXES: [Suffix; 3] = [Suffix::Index, Suffix::TimeIndex, Suffix::TxnIndex];
+
+impl Folder {
+    /// Lists the folder after it has dealt with what a crash left, in Kafka's order: given-up files
+    /// go, unfinished cleaning goes, a finished one (`.swap`) takes its place, indexes without a log
+    /// go. What is not a segment's stays untouched.
+    pub(super) fn read(storage: &Storage, dir: &Path) -> Result<Self, IoError> {
+        let mut names = list(storage, dir)?;
+        let is_unfinished = |name: &FileName| match name.stage {
+            Stage::Deleted | Stage::Cleaned => true,
+            // A swap at or above an unfinished cleaning belongs to the same, undecided group.
+            Stage::Swap => names.iter().any(|(other, _)| {
+                other.stage == Stage::Cleaned && other.base_offset <= name.base_offset
+            }),
+            Stage::Live => false,
+        };
+        let unfinished: Vec<_> =
+            names.iter().map(|(name, _)| *name).filter(is_unfinished).collect();
+        let mut changed = !unfinished.is_empty();
+        for name in unfinished {
+            storage.remove_file(&dir.join(name.to_string()))?;
+        }
+        if names.iter().any(|(name, _)| name.stage == Stage::Swap) {
+            names = list(storage, dir)?;
+            changed |= finish_swaps(storage, dir, &names)?;
+        }
+        if changed {
+            storage.sync_dir(dir)?;
+            names = list(storage, dir)?;
+        }
+        let logs: Vec<_> = names
+            .iter()
+            .filter(|(name, _)| name.stage == Stage::Live && name.suffix == Suffix::Log)
+            .map(|(name, len)| (name.base_offset, *len))
+            .collect();
+        for (name, _) in &names {
+            let is_orphan = INDEXES.contains(&name.suffix)
+                && !logs.iter().any(|(base, _)| *base == name.base_offset);
+            if is_orphan {
+                tracing::warn!(%name, dir = %dir.display(), "an index without a log is removed");
+                storage.remove_file(&dir.join(name.to_string()))?;
+            }
+        }
+        Ok(Self { logs })
+    }
+}
+
+/// The segments' files, sorted by base offset.
+fn list(storage: &Storage, dir: &Path) -> Result<Vec<(FileName, u64)>, IoError> {
+    let entries = storage.list(dir)?;
+    let mut names: Vec<_> = entries
+        .iter()
+        .filter(|entry| !entry.is_dir)
+        .filter_map(|entry| Some((FileName::parse(entry.name.to_str()?)?, entry.len)))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Renames each `.swap` into place. A log's swap replaces every original that begins within it; the
+/// last offset is that of the last batch header that can be walked to.
+fn finish_swaps(storage: &Storage, dir: &Path, names: &[(FileName, u64)]) -> Result<bool, IoError> {
+    for (name, _) in names.iter().filter(|(name, _)| name.stage == Stage::Swap) {
+        let swap = dir.join(name.to_string());
+        if name.suffix == Suffix::Log {
+            let end = end_of_swap(storage, &swap, name.base_offset)?;
+            let covered = names.iter().filter(|(other, _)| {
+                other.stage == Stage::Live
+                    && other.base_offset >= name.base_offset
+                    && other.base_offset < end
+                    && other.suffix != Suffix::Snapshot
+            });
+            for (original, _) in covered {
+                storage.remove_file(&dir.join(original.to_string()))?;
+            }
+        }
+        let live = FileName { stage: Stage::Live, ..*name };
+        storage.rename(&swap, &dir.join(live.to_string()))?;
+    }
+    Ok(true)
+}
+
+fn end_of_swap(storage: &Storage, path: &Path, base: Offset) -> Result<Offset, IoError> {
+    let file = storage.open(path, Open::Read)?;
+    let (mut position, mut end) = (0, base + 1);
+    loop {
+        let bytes = file.read_at(position, crate::limits::BATCH_HEADER)?;
+        let Ok(header) = crate::record::BatchHeader::parse(&bytes) else { return Ok(end) };
+        end = header.next_offset();
+        position += header.total_bytes() as u64;
+    }
+}
+
+/// Opens all files of a sealed segment, to sync them.
+pub(super) fn files_of(storage: &Storage, segment: &Segment) -> Result<Vec<File>, IoError> {
+    let mut files = vec![storage.open(segment.path(), Open::Write)?];
+    for suffix in INDEXES {
+        match storage.open(&segment.file_path(suffix), Open::Write) {
+            Err(error) if error.is_not_found() => {}
+            other => files.push(other?),
+        }
+    }
+    Ok(files)
+}
+
+/// Removes all files of a segment, the log first: indexes without a log are removed at the next open.
+pub(super) fn remove_segment(storage: &Storage, dir: &Path, base: Offset) -> Result<(), IoError> {
+    storage.remove_file(&file_path(dir, base, Suffix::Log))?;
+    INDEXES.iter().try_for_each(|suffix| storage.remove_file(&file_path(dir, base, *suffix)))
+}
+
+/// Marks all files of a segment as deleted; gives their new names, to be removed once no reader can
+/// have pinned the segment.
+pub(super) fn doom_segment(
+    storage: &Storage,
+    dir: &Path,
+    base: Offset,
+) -> Result<Vec<PathBuf>, IoError> {
+    let mut doomed = Vec::new();
+    for suffix in [Suffix::Log].into_iter().chain(INDEXES) {
+        let live = FileName { base_offset: base, suffix, stage: Stage::Live };
+        let marked = FileName { stage: Stage::Deleted, ..live };
+        let path = dir.join(marked.to_string());
+        match storage.rename(&dir.join(live.to_string()), &path) {
+            Err(error) if error.is_not_found() => {}
+            other => {
+                other?;
+                doomed.push(path);
+            }
+        }
+    }
+    Ok(doomed)
+}

@@ -1,0 +1,345 @@
+//! What keeps a log in shape: roll, checkpoint, retention, delayed deletion, close.
+
+use std::{mem, path::PathBuf, sync::Arc, time::Duration};
+
+use super::{
+    ChangeError, LogConfig, PartitionLog, Writer, WriterState,
+    folder::{doom_segment, files_of, remove_segment},
+    producers::{snapshot_offsets, snapshot_path},
+    retention::{Extent, expired},
+    state::PartitionState,
+};
+use crate::{
+    commit::CommitFile,
+    error::IoError,
+    io::SyncKind,
+    segment::{ActiveSegment, SegmentError, SegmentSet},
+    types::{Durability, Offset},
+};
+
+/// How a log was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedLog {
+    /// Everything is on disk in Kafka's shape: the next open need not check it.
+    Clean,
+    /// Acknowledged data is damaged and nobody has decided: the next open must find it again.
+    Damaged,
+}
+
+/// Milliseconds to draw off `segment.ms` for one segment.
+pub(super) fn draw_jitter(rng: &mut fastrand::Rng, config: &LogConfig) -> i64 {
+    let most = config.segment_jitter_ms.min(config.segment_ms);
+    if most > 0 { rng.i64(0..=most) } else { 0 }
+}
+
+impl PartitionLog {
+    /// What a checkpoint says of this log now.
+    pub fn state(&self) -> PartitionState {
+        let marks = self.tail.snapshot();
+        let epochs = self.epochs.load();
+        PartitionState {
+            log_start: marks.log_start,
+            recovery_point: marks.recovery_point,
+            durable_end: marks.durable_end,
+            high_watermark: marks.high_watermark,
+            log_end: marks.log_end,
+            epochs_crc: (!epochs.entries().is_empty()).then(|| epochs.checksum()),
+        }
+    }
+
+    /// Ends the active segment and begins the next. On failure the log goes on with the old one.
+    pub(super) fn roll(&self, writer: &mut Writer) -> Result<(), SegmentError> {
+        if self.config.durability == Durability::Durable {
+            // Recovery relies on it: a segment with bytes says that those before it are durable.
+            let target = (writer.file.clone(), writer.file.written_end());
+            self.dir.commit().commit(&[target]).map_err(IoError::from)?;
+        }
+        let (storage, base) = (self.storage(), writer.active.next_offset());
+        writer.producers.store(storage, &self.path)?;
+        let next = ActiveSegment::create(storage, &self.path, base, &self.options)?;
+        let old = mem::replace(&mut writer.active, next);
+        let sealed = match storage.sync_dir(&self.path) {
+            Ok(()) => old.seal().map_err(|failure| (*failure.segment, failure.error)),
+            Err(error) => Err((old, error.into())),
+        };
+        let (sealed, seal) = match sealed {
+            Ok(sealed) => sealed,
+            Err((old, error)) => {
+                writer.active = old;
+                remove_segment(storage, &self.path, base)?;
+                return Err(error);
+            }
+        };
+        writer.seals.insert(seal);
+        if let Err(error) = writer.seals.store(storage, &self.path) {
+            // Without it the next open reads a little more.
+            tracing::warn!(%error, "the seals were not written");
+        }
+        let set = self.segments.load().with_rolled(sealed.clone(), writer.active.segment().clone());
+        self.segments.store(Arc::new(set));
+        writer.unsynced.push(sealed);
+        writer.file = CommitFile::new(writer.active.file().clone(), 0);
+        self.tail.rolled(writer.file.clone());
+        writer.jitter_ms = draw_jitter(&mut writer.rng, &self.config);
+        self.metrics.rolls.add(1);
+        Ok(())
+    }
+
+    /// Makes everything durable that stands in the log now, indexes and producers' state too, and
+    /// raises the recovery point to there. What it gives is for [`super::LogDir::note`]; the recovery
+    /// point counts once that is persisted.
+    pub fn checkpoint(&self) -> Result<PartitionState, ChangeError> {
+        let mut writer = self.writer.lock();
+        match writer.state {
+            WriterState::Open => {}
+            WriterState::Damaged(_) => return Ok(self.state()),
+            WriterState::Closed => return Err(ChangeError::Closed),
+        }
+        let marks = self.tail.snapshot();
+        if marks.recovery_point == marks.log_end && writer.unsynced.is_empty() {
+            return Ok(self.state());
+        }
+        writer.active.write_indexes()?;
+        let mut files = writer.active.index_files();
+        let pending = mem::take(&mut writer.unsynced);
+        let (offset, snapshot) = (writer.producers.end_offset(), writer.producers.to_bytes());
+        drop(writer);
+
+        let synced = self.commit(marks.log_end).map_err(ChangeError::from).and_then(|()| {
+            for segment in &pending {
+                files.extend(files_of(self.storage(), segment)?);
+            }
+            let results = self.storage().sync_all(&files, SyncKind::All);
+            Ok(results.into_iter().collect::<Result<(), _>>()?)
+        });
+        if let Err(error) = synced {
+            // Those that were deleted meanwhile need no sync any more.
+            let set = self.segments.load();
+            let is_there = |base| set.iter().any(|segment| segment.base_offset() == base);
+            let still = pending.into_iter().filter(|segment| is_there(segment.base_offset()));
+            self.writer.lock().unsynced.extend(still);
+            return Err(error);
+        }
+        let path = snapshot_path(&self.path, offset);
+        self.storage().replace(&path, &snapshot)?;
+        if !self.tail.checkpointed(marks.log_end, marks.generation) {
+            // A truncation overtook this: the snapshot speaks of records that are gone.
+            self.storage().remove_file(&path)?;
+        }
+        self.drop_stray_snapshots(&[marks.recovery_point, marks.log_end])?;
+        Ok(self.state())
+    }
+
+    /// Removes the producers' snapshots that no recovery will ask for: all but those at a segment's
+    /// base and those at `keep`.
+    fn drop_stray_snapshots(&self, keep: &[Offset]) -> Result<(), IoError> {
+        let set = self.segments.load();
+        for offset in snapshot_offsets(self.storage(), &self.path)? {
+            let is_base = set.iter().any(|segment| segment.base_offset() == offset);
+            if !is_base && !keep.contains(&offset) && offset < self.tail.snapshot().log_end {
+                self.storage().remove_file(&snapshot_path(&self.path, offset))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Background work that is due at `now` (monotonic): retention and delayed deletion. Gives the
+    /// time of the next call; an earlier one does no harm.
+    pub fn step(&self, now: Duration) -> Result<Duration, ChangeError> {
+        self.remove_doomed(now)?;
+        let due = {
+            let mut writer = self.writer.lock();
+            let due = matches!(writer.state, WriterState::Open) && writer.next_retention <= now;
+            if due {
+                writer.next_retention = now + self.config.retention_check_interval;
+                let (now_ms, after) = (self.clock.wall_ms(), self.config.producer_id_expiration_ms);
+                writer.producers.expire(now_ms, after);
+            }
+            due
+        };
+        if due {
+            self.retain(now)?;
+        }
+        let writer = self.writer.lock();
+        let next_deletion = writer.doomed.iter().map(|(at, _)| *at).min();
+        Ok(next_deletion.map_or(writer.next_retention, |at| at.min(writer.next_retention)))
+    }
+
+    fn remove_doomed(&self, now: Duration) -> Result<(), ChangeError> {
+        let due: Vec<PathBuf> = {
+            let mut writer = self.writer.lock();
+            let (due, rest) =
+                mem::take(&mut writer.doomed).into_iter().partition(|(at, _)| *at <= now);
+            writer.doomed = rest;
+            let due: Vec<(Duration, PathBuf)> = due;
+            due.into_iter().map(|(_, path)| path).collect()
+        };
+        due.iter().try_for_each(|path| self.storage().remove_file(path))?;
+        Ok(())
+    }
+
+    /// Deletes the segments that retention or the log start has given up.
+    fn retain(&self, now: Duration) -> Result<(), ChangeError> {
+        let set = self.segments.load_full();
+        let marks = self.tail.snapshot();
+        let count = expired(
+            &extents(&set)?,
+            &self.config,
+            self.clock.wall_ms(),
+            marks.log_start,
+            marks.high_watermark,
+        );
+        if count == 0 {
+            return Ok(());
+        }
+        if count == set.len() {
+            let mut writer = self.writer.lock();
+            let is_unchanged = Arc::ptr_eq(&*self.segments.load(), &set);
+            if writer.active.is_empty() || !is_unchanged {
+                drop(writer);
+                return if count > 1 { self.delete_prefix(count - 1, now) } else { Ok(()) };
+            }
+            self.roll(&mut writer)?;
+        }
+        self.delete_prefix(count, now)
+    }
+
+    /// Deletes the `count` oldest segments: the log start is raised durably, the segments leave the
+    /// snapshot, their files are marked, and removed after `file.delete.delay.ms`.
+    fn delete_prefix(&self, count: usize, now: Duration) -> Result<(), ChangeError> {
+        let Some(start) = self.segments.load().as_slice().get(count).map(|it| it.base_offset())
+        else {
+            return Ok(());
+        };
+        self.advance_start(start)?;
+        let mut writer = self.writer.lock();
+        let set = self.segments.load();
+        // A truncation may have changed the set meanwhile; what begins below the start still may go.
+        let last = set.len() - 1;
+        let gone = set.as_slice()[1..].iter().take_while(|it| it.base_offset() <= start).count();
+        let (kept, removed) = set.without_prefix(gone.min(last));
+        self.segments.store(Arc::new(kept));
+        let at = now + self.config.file_delete_delay;
+        for segment in &removed {
+            let base = segment.base_offset();
+            writer.unsynced.retain(|other| other.base_offset() != base);
+            let files = doom_segment(self.storage(), &self.path, base)?;
+            writer.doomed.extend(files.into_iter().map(|path| (at, path)));
+            if base < start {
+                self.storage().remove_file(&snapshot_path(&self.path, base))?;
+            }
+            writer.seals.remove(base);
+        }
+        writer.seals.store(self.storage(), &self.path)?;
+        self.storage().sync_dir(&self.path)?;
+        self.metrics.deleted_segments.add(removed.len() as u64);
+        Ok(())
+    }
+
+    /// Deletes the records before `offset` (−1: all that are committed), durably before it returns
+    /// the new log start. Segments that hold nothing else go at the next retention check.
+    pub fn delete_records_before(&self, offset: Offset) -> Result<Offset, ChangeError> {
+        let marks = self.tail.snapshot();
+        let target = if offset == -1 { marks.high_watermark } else { offset };
+        if target < 0 || target > marks.high_watermark {
+            let (low, high) = (marks.log_start, marks.high_watermark);
+            return Err(ChangeError::OutOfRange { offset, low, high });
+        }
+        if target > marks.log_start {
+            self.advance_start(target)?;
+            self.writer.lock().next_retention = Duration::ZERO;
+        }
+        Ok(self.tail.snapshot().log_start)
+    }
+
+    /// Raises the log start, durably.
+    fn advance_start(&self, to: Offset) -> Result<(), ChangeError> {
+        self.commit(to)?;
+        let mut writer = self.writer.lock();
+        if matches!(writer.state, WriterState::Closed) {
+            return Err(ChangeError::Closed);
+        }
+        let marks = self.tail.snapshot();
+        // A truncation may have come between the caller's look and this lock.
+        let to = to.min(marks.high_watermark).min(marks.durable_end);
+        if to <= marks.log_start {
+            return Ok(());
+        }
+        self.tail.start_advanced(to);
+        writer.producers.log_start_moved(to);
+        let mut epochs = super::LeaderEpochs::clone(&self.epochs.load());
+        if epochs.truncate_from_start(to) {
+            epochs.store(self.storage(), &self.path)?;
+            self.epochs.store(Arc::new(epochs));
+        }
+        self.dir.persist_one(&self.partition, self.state())?;
+        Ok(())
+    }
+
+    /// Ends all work on this log: syncs it, trims its files to Kafka's shape, writes the producers'
+    /// snapshot and the seals. Later appends are refused; reads go on. What a checkpoint is to say is
+    /// noted with the log dir.
+    pub fn close(&self) -> Result<ClosedLog, ChangeError> {
+        let mut writer = self.writer.lock();
+        match writer.state {
+            WriterState::Open => {}
+            WriterState::Damaged(_) => {
+                writer.state = WriterState::Closed;
+                self.dir.note(&self.partition, self.state());
+                return Ok(ClosedLog::Damaged);
+            }
+            WriterState::Closed => return Ok(ClosedLog::Clean),
+        }
+        let marks = self.tail.snapshot();
+        let storage = self.storage();
+        // From here on the log takes no appends, whatever fails.
+        writer.state = WriterState::Closed;
+        self.commit(marks.log_end)?;
+        let mut files = writer.active.index_files();
+        files.push(writer.active.file().clone());
+        for segment in &mem::take(&mut writer.unsynced) {
+            files.extend(files_of(storage, segment)?);
+        }
+        let seal = writer.active.close()?;
+        for result in storage.sync_all(&files, SyncKind::All) {
+            result?;
+        }
+        writer.producers.store(storage, &self.path)?;
+        writer.seals.insert(seal);
+        writer.seals.store(storage, &self.path)?;
+        for (_, path) in mem::take(&mut writer.doomed) {
+            storage.remove_file(&path)?;
+        }
+        storage.sync_dir(&self.path)?;
+        self.tail.checkpointed(marks.log_end, marks.generation);
+        self.drop_stray_snapshots(&[marks.log_end])?;
+        self.dir.note(&self.partition, self.state());
+        Ok(ClosedLog::Clean)
+    }
+
+    /// The log is given up (its topic was deleted): it takes no appends any more, its files are not
+    /// touched, and everybody who waits for records hears that none will come.
+    pub fn abandon(&self) {
+        self.writer.lock().state = WriterState::Closed;
+        self.readable().close();
+    }
+}
+
+/// What the retention plan looks at.
+fn extents(set: &SegmentSet) -> Result<Vec<Extent>, ChangeError> {
+    let mut extents = Vec::with_capacity(set.len());
+    for segment in set {
+        // A segment without timestamps counts as new: nothing says that it is old.
+        let newest_ms = match segment.max_timestamp() {
+            Ok(largest) => largest.map_or(i64::MAX, |(timestamp, _)| timestamp),
+            Err(SegmentError::Corrupt(corruption)) => {
+                tracing::warn!(%corruption, "retention keeps a damaged segment");
+                i64::MAX
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (next_offset, bytes) = (segment.next_offset(), segment.len());
+        extents.push(Extent { next_offset, bytes, newest_ms });
+    }
+    Ok(extents)
+}

@@ -1,0 +1,327 @@
+//! Opening a partition: what a clean close left is believed, what a crash left is checked from the
+//! recovery point on (`DESIGN`: Recovery; the order is that of Kafka's `LogLoader`).
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::{
+    LogConfig, LogDir, LogMetrics, OpenError, PartitionLog, Writer, WriterState,
+    folder::Folder,
+    producers::ProducerStates,
+    state::{PartitionState, StartState},
+    tail::Tail,
+};
+use crate::{
+    clock::Clock,
+    commit::{CommitFile, Watermarks},
+    error::Corruption,
+    io::{Storage, SyncKind},
+    segment::{ActiveSegment, Seals, Segment, SegmentError, SegmentOptions, SegmentSet, Trust},
+    types::{Offset, TopicPartition},
+};
+
+/// A partition's folder before it was looked at.
+#[derive(Debug)]
+pub struct UnrecoveredLog {
+    pub(super) dir: Arc<LogDir>,
+    pub(super) partition: TopicPartition,
+    pub(super) path: PathBuf,
+    pub(super) config: LogConfig,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) start: StartState,
+    pub(super) options: SegmentOptions,
+}
+
+/// What recovery found and did.
+#[derive(Debug, Clone)]
+pub struct RecoveryReport {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Whether the folder was as a clean close leaves it, so that nothing was checked.
+    pub clean: bool,
+    /// Segments, the one that is appended to included.
+    pub segments: usize,
+    /// First offset that can be read.
+    pub log_start: Offset,
+    /// Offset of the next record.
+    pub log_end: Offset,
+    /// Offset from which batches were checked.
+    pub checked_from: Offset,
+    /// Bytes of log that were read and checked.
+    pub checked_bytes: u64,
+    /// What was cut off.
+    pub cut: Option<Cut>,
+    /// Acknowledged data that is damaged; appends are refused while there is any.
+    pub damage: Vec<DamagedRange>,
+    /// Files beside the log that could not be believed and were made anew.
+    pub rebuilt: Vec<Corruption>,
+}
+
+/// A part of the log that was cut off.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    /// Why it could not stay.
+    pub cause: Corruption,
+    /// The log ends before this offset now.
+    pub offset: Offset,
+    /// Bytes that were cut off.
+    pub bytes: u64,
+    /// Where they are kept, when valid batches were among them.
+    pub kept_aside: Vec<PathBuf>,
+}
+
+/// A range of the log that holds no valid batch, with valid ones behind it or acknowledged data in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRange {
+    /// What is wrong, with file and position.
+    pub corruption: Corruption,
+    /// Base offset of the segment.
+    pub segment: Offset,
+    /// First byte of the range.
+    pub position: u64,
+    /// First offset that cannot be read.
+    pub offset: Offset,
+    /// Byte and offset at which valid batches go on in this segment.
+    pub resumes_at: Option<(u64, Offset)>,
+}
+
+/// The segments as recovery leaves them, and what it learnt on the way.
+pub(super) struct Recovered {
+    pub(super) sealed: Vec<Arc<Segment>>,
+    pub(super) active: ActiveSegment,
+    pub(super) cut: Option<Cut>,
+    pub(super) damage: Vec<DamagedRange>,
+    pub(super) checked_from: Offset,
+    pub(super) checked_bytes: u64,
+}
+
+impl UnrecoveredLog {
+    /// The folder of `partition` in `dir`, made when absent. Nothing is read yet.
+    pub fn open(
+        dir: &Arc<LogDir>,
+        partition: &TopicPartition,
+        config: LogConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let path = dir.path().join(partition.to_string());
+        let storage = dir.storage();
+        if !storage.exists(&path)? {
+            storage.create_dir_all(&path)?;
+            storage.sync_parent(&path)?;
+        }
+        let options = SegmentOptions {
+            index_interval_bytes: config.index_interval_bytes,
+            max_index_bytes: config.segment_index_bytes,
+            preallocate: config.preallocate.then_some(config.segment_bytes),
+            gaps_allowed: config.compacted,
+            ..SegmentOptions::default()
+        };
+        let start = dir.start_state(partition)?;
+        let (dir, partition) = (dir.clone(), partition.clone());
+        Ok(Self { dir, partition, path, config, clock, start, options })
+    }
+
+    /// Loads what a clean close left, or checks what a crash left from the recovery point on.
+    pub fn recover(self) -> Result<(PartitionLog, RecoveryReport), OpenError> {
+        let storage = self.dir.storage().clone();
+        let mut rebuilt = Vec::new();
+        let folder = Folder::read(&storage, &self.path)?;
+        let mut seals = believed(Seals::load(&storage, &self.path), &mut rebuilt)?;
+        let (clean, found) = self.segments(&folder, &mut seals)?;
+        let log_end = found.active.next_offset();
+        let log_start = self.log_start(&found, log_end)?;
+
+        let set =
+            SegmentSet::new(found.sealed.iter().chain([found.active.segment()]).cloned().collect());
+        let epochs = self.epochs(&set, clean, log_start, log_end, &mut rebuilt)?;
+        let mut found = found;
+        let producers = self.producers(&set, &mut found, log_start, log_end, &mut rebuilt)?;
+        if !clean {
+            self.sync_recovered(&set, &mut found, &mut seals, &producers)?;
+        }
+        seals.retain(|base| found.sealed.iter().any(|segment| segment.base_offset() == base));
+        // The active segment is about to change: its seal must not outlive that.
+        seals.store(&storage, &self.path)?;
+
+        let mut marks = Watermarks::recovered(log_start, log_end);
+        let generation = marks.snapshot().generation;
+        let recovery_point = if clean { log_end } else { self.start.recovery_point.min(log_end) };
+        marks.checkpointed(recovery_point.max(log_start), generation);
+        let file = CommitFile::new(found.active.file().clone(), found.active.len());
+        let report = RecoveryReport {
+            partition: self.partition.clone(),
+            clean,
+            segments: set.len(),
+            log_start,
+            log_end,
+            checked_from: found.checked_from,
+            checked_bytes: found.checked_bytes,
+            cut: found.cut,
+            damage: found.damage.clone(),
+            rebuilt,
+        };
+        let state = found
+            .damage
+            .first()
+            .map_or(WriterState::Open, |range| WriterState::Damaged(range.corruption.clone()));
+        let mut rng = fastrand::Rng::with_seed(log_end as u64 ^ self.clock.wall_ms() as u64);
+        let jitter_ms = super::maintain::draw_jitter(&mut rng, &self.config);
+        let log = PartitionLog {
+            tail: Tail::new(marks, file.clone(), self.config.durability),
+            partition: self.partition,
+            path: self.path,
+            dir: self.dir,
+            clock: self.clock,
+            config: self.config,
+            options: self.options,
+            segments: ArcSwap::from_pointee(set),
+            epochs: ArcSwap::from_pointee(epochs),
+            damage: ArcSwap::from_pointee(found.damage),
+            metrics: LogMetrics::default(),
+            writer: Mutex::new(Writer {
+                active: found.active,
+                file,
+                producers,
+                seals,
+                jitter_ms,
+                rng,
+                unsynced: Vec::new(),
+                doomed: Vec::new(),
+                next_retention: Duration::ZERO,
+                state,
+            }),
+        };
+        Ok((log, report))
+    }
+
+    /// The segments, and whether a clean close can be believed.
+    fn segments(&self, folder: &Folder, seals: &mut Seals) -> Result<(bool, Recovered), OpenError> {
+        let Some((last, before)) = folder.logs.split_last() else {
+            return Ok((self.start.clean, self.first_segment()?));
+        };
+        if self.start.clean {
+            let trust = seals.get(last.0).map_or(Trust::Indexes, Trust::Seal);
+            match ActiveSegment::open(self.storage(), &self.path, last.0, &self.options, trust) {
+                Ok(active) if self.is_expected_end(active.next_offset()) => {
+                    let sealed = before
+                        .iter()
+                        .zip(&folder.logs[1..])
+                        .map(|((base, len), (next, _))| self.sealed(*base, *len, *next, seals))
+                        .collect();
+                    let checked_from = active.next_offset();
+                    let (cut, damage, checked_bytes) = (None, Vec::new(), 0);
+                    let found =
+                        Recovered { sealed, active, cut, damage, checked_from, checked_bytes };
+                    return Ok((true, found));
+                }
+                // Not as it was closed: whatever happened, the check tells.
+                Ok(_) | Err(SegmentError::Corrupt(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((false, self.check(folder, seals)?))
+    }
+
+    fn is_expected_end(&self, log_end: Offset) -> bool {
+        self.start.state.is_none_or(|state| state.log_end == log_end)
+    }
+
+    fn first_segment(&self) -> Result<Recovered, OpenError> {
+        let base = self.start.log_start.unwrap_or(0);
+        if let Some(state) = self.start.state.filter(|state| state.durable_end > base) {
+            let what = "segments";
+            let expected = format!("offsets {base} to {}", state.durable_end);
+            return Err(Corruption::new(&self.path, 0, what, expected, "no .log file").into());
+        }
+        let active = self.new_segment(base)?;
+        Ok(Recovered {
+            sealed: Vec::new(),
+            active,
+            cut: None,
+            damage: Vec::new(),
+            checked_from: base,
+            checked_bytes: 0,
+        })
+    }
+
+    pub(super) fn new_segment(&self, base: Offset) -> Result<ActiveSegment, OpenError> {
+        let active = ActiveSegment::create(self.storage(), &self.path, base, &self.options)?;
+        self.storage().sync_dir(&self.path)?;
+        Ok(active)
+    }
+
+    pub(super) fn sealed(
+        &self,
+        base: Offset,
+        len: u64,
+        next: Offset,
+        seals: &Seals,
+    ) -> Arc<Segment> {
+        let seal = seals.get(base).cloned();
+        Segment::sealed(self.storage(), &self.path, base, len, next, seal, &self.options)
+    }
+
+    fn log_start(&self, found: &Recovered, log_end: Offset) -> Result<Offset, OpenError> {
+        let first = found.sealed.first().unwrap_or(found.active.segment()).base_offset();
+        let log_start = self.start.log_start.unwrap_or(first);
+        let refuse = |what, expected: String| {
+            let path = self.dir.path().join(super::checkpoint::LOG_STARTS);
+            Err(Corruption::new(path, 0, what, expected, log_start).into())
+        };
+        if log_start > log_end {
+            return refuse("log start of the partition", format!("at most the log end {log_end}"));
+        }
+        // A crash while the log was restarted at a higher offset leaves nothing durable to miss.
+        let is_missing = |state: PartitionState| log_start < first.min(state.durable_end);
+        if self.start.state.is_some_and(is_missing) {
+            let expected = format!("at least {first}, the first segment there is");
+            return refuse("log start of the partition", expected);
+        }
+        Ok(log_start.max(first))
+    }
+
+    /// Syncs what recovery kept, before anybody is told that it is durable, and before the recovery
+    /// point may pass it.
+    fn sync_recovered(
+        &self,
+        set: &SegmentSet,
+        found: &mut Recovered,
+        seals: &mut Seals,
+        producers: &ProducerStates,
+    ) -> Result<(), OpenError> {
+        found.active.write_indexes()?;
+        let mut files = found.active.index_files();
+        files.push(found.active.file().clone());
+        for segment in set.from(self.start.recovery_point) {
+            if segment.base_offset() != found.active.base_offset() {
+                files.extend(super::folder::files_of(self.storage(), segment)?);
+            }
+        }
+        for result in self.storage().sync_all(&files, SyncKind::All) {
+            result?;
+        }
+        producers.store(self.storage(), &self.path)?;
+        seals.store(self.storage(), &self.path)?;
+        Ok(self.storage().sync_dir(&self.path)?)
+    }
+
+    pub(super) fn storage(&self) -> &Storage {
+        self.dir.storage()
+    }
+}
+
+/// A file beside the log that is not believed where it is corrupt.
+fn believed(
+    loaded: Result<Seals, SegmentError>,
+    rebuilt: &mut Vec<Corruption>,
+) -> Result<Seals, OpenError> {
+    match loaded {
+        Err(SegmentError::Corrupt(corruption)) => {
+            rebuilt.push(corruption);
+            Ok(Seals::default())
+        }
+        other => Ok(other?),
+    }
+}
