@@ -18,12 +18,10 @@ impl Segment {
     /// The first batch whose last offset is `offset` or larger, and its position; `None` where the
     /// segment ends before.
     pub fn locate(&self, offset: Offset) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
-        let view = self.published().view();
-        let result = self.locate_in(&view, offset);
-        self.confirm(result, &view)
+        self.view().locate(offset)
     }
 
-    fn locate_in(
+    pub(super) fn locate_in(
         &self,
         view: &View,
         offset: Offset,
@@ -64,7 +62,7 @@ impl Segment {
         view: &View,
         offset: Offset,
     ) -> Result<Option<Headers<'_>>, SegmentError> {
-        let Some(entry) = tables.offsets.lookup(offset) else {
+        let Some(entry) = tables.entry_before(view, offset) else {
             return Ok(Some(Headers::new(self, *view, 0)));
         };
         let mut headers = Headers::new(self, *view, entry.position);
@@ -83,12 +81,10 @@ impl Segment {
         timestamp: i64,
         from: Offset,
     ) -> Result<Option<(i64, Offset)>, SegmentError> {
-        let view = self.published().view();
-        let result = self.find_timestamp_in(&view, timestamp, from);
-        self.confirm(result, &view)
+        self.view().find_timestamp(timestamp, from)
     }
 
-    fn find_timestamp_in(
+    pub(super) fn find_timestamp_in(
         &self,
         view: &View,
         timestamp: i64,
@@ -119,8 +115,7 @@ impl Segment {
     /// later; the base offset where there is none.
     fn older_than(&self, view: &View, timestamp: i64) -> Result<Offset, SegmentError> {
         for tables in [Self::tables, Self::rebuilt] {
-            let times = &tables(self, view)?.times;
-            let Some(entry) = times.lookup_before(timestamp, view.next_offset) else {
+            let Some(entry) = tables(self, view)?.entry_older_than(view, timestamp) else {
                 return Ok(self.base_offset());
             };
             if self.position_of(view, entry)?.is_some() {
@@ -180,7 +175,7 @@ impl Segment {
     /// The largest timestamp of the log that `view` covers.
     pub(super) fn look_for_largest(&self, view: &View) -> Result<LargestTimestamp, SegmentError> {
         let mut rule = IndexRule::new(self.options());
-        let last = self.tables(view)?.times.lookup_before(i64::MAX, view.next_offset);
+        let last = self.tables(view)?.entry_older_than(view, i64::MAX);
         let start = last.map_or(Ok(None), |entry| self.position_of(view, entry))?.unwrap_or(0);
         for item in Headers::new(self, *view, start) {
             rule.observe(&item?.1);

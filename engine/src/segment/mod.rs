@@ -25,8 +25,11 @@ mod seal;
 mod segment;
 mod set;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod time_index;
 mod txn_index;
+mod view;
 mod walk;
 mod window;
 
@@ -44,6 +47,7 @@ pub use segment::Segment;
 pub use set::SegmentSet;
 pub use time_index::{TimeEntry, TimeIndex};
 pub use txn_index::{AbortedTransaction, TxnIndex};
+pub use view::SegmentView;
 pub use walk::Headers;
 
 use crate::metrics::Counter;

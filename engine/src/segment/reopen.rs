@@ -87,7 +87,8 @@ impl ActiveSegment {
         let sealed = segment.seal().map(|seal| (seal.next_offset, seal.largest_timestamp));
         let base_offset = segment.base_offset();
         let loaded = tables.is_some();
-        segment = segment.with_tables(tables.unwrap_or_else(|| Tables::new(base_offset)));
+        segment =
+            segment.with_tables(tables.map_or_else(|| Tables::new(base_offset), Tables::kept));
         let mut rule = IndexRule::new(segment.options());
         let mut on_disk = segment.live_tables().counts();
         let next_offset = match sealed {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    SegmentError, SegmentOptions, Suffix,
+    SegmentError, SegmentOptions, SegmentView, Suffix,
     name::file_path,
     published::{Published, View},
     seal::Seal,
@@ -127,11 +127,17 @@ impl Segment {
         self.seal.as_ref().filter(|seal| seal.log_len == self.len())
     }
 
+    /// The segment as it is now, for several answers that must fit each other.
+    pub fn view(&self) -> SegmentView<'_> {
+        SegmentView::new(self, self.published.view())
+    }
+
     /// Whole batches from byte `position`, where one must start, up to `upto` (no further than the
     /// published length) and at most `max_bytes`; with `first_whole` the first batch comes even when
     /// it is larger. Empty where no batch fits.
     ///
-    /// Headers are checked for sanity and continuity; the CRC is the caller's to check.
+    /// Headers are checked for sanity and continuity; the CRC is the caller's to check. Who has
+    /// `position` from another call takes both from one [`Segment::view`].
     pub fn read(
         &self,
         position: u64,
@@ -139,12 +145,10 @@ impl Segment {
         max_bytes: usize,
         first_whole: bool,
     ) -> Result<Vec<u8>, SegmentError> {
-        let view = self.published.view();
-        let result = self.read_in(&view, position, upto, max_bytes, first_whole);
-        self.confirm(result, &view)
+        self.view().read(position, upto, max_bytes, first_whole)
     }
 
-    fn read_in(
+    pub(super) fn read_in(
         &self,
         view: &View,
         position: u64,
@@ -207,7 +211,7 @@ impl Segment {
 
     /// The headers from byte `position` on, where a batch must start, up to the published end of now.
     pub fn headers(&self, position: u64) -> Headers<'_> {
-        Headers::new(self, self.published.view(), position)
+        self.view().headers(position)
     }
 
     /// Collects the aborted transactions that touch `from..upto`; says whether that is all, or
@@ -288,16 +292,10 @@ impl Segment {
         result: Result<T, SegmentError>,
         view: &View,
     ) -> Result<T, SegmentError> {
-        if self.published.is_current(view) { result } else { Err(self.truncated()) }
-    }
-
-    /// The error that a reader is to see.
-    pub(super) fn explain(&self, error: SegmentError, view: &View) -> SegmentError {
-        if self.published.is_current(view) { error } else { self.truncated() }
-    }
-
-    fn truncated(&self) -> SegmentError {
-        SegmentError::Truncated { path: self.path.clone() }
+        if self.published.is_current(view) {
+            return result;
+        }
+        Err(SegmentError::Truncated { path: self.path.clone() })
     }
 
     pub(super) fn storage(&self) -> &Storage {
