@@ -113,7 +113,14 @@ impl ActiveSegment {
         let segment = segment.with_file(file.clone());
         let index = IndexFile::open(&segment, Suffix::Index, OFFSET_INDEX_ENTRY, on_disk.0)?;
         let timeindex = IndexFile::open(&segment, Suffix::TimeIndex, TIME_INDEX_ENTRY, on_disk.1)?;
-        let first_timestamp = segment.first_timestamp()?;
+        let first_timestamp = match segment.first_timestamp() {
+            // Whoever reads there gets the error; what stands behind stays open to all others.
+            Err(SegmentError::Corrupt(error)) => {
+                tracing::error!(%error, "the first batch is damaged");
+                None
+            }
+            other => other?,
+        };
         let mut active = Self {
             segment: Arc::new(segment),
             file,

@@ -24,6 +24,11 @@ pub(super) struct View {
 }
 
 impl View {
+    /// Whether no truncation lies between this view and `other`.
+    pub(super) fn has_same_truncations(&self, other: &Self) -> bool {
+        self.truncations == other.truncations
+    }
+
     /// What is left of this view once the log is cut to `len` and `next_offset`.
     pub(super) fn cut(self, len: u64, next_offset: Offset) -> Self {
         Self { len, next_offset, ..self }

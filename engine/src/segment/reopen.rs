@@ -87,7 +87,8 @@ impl ActiveSegment {
         let sealed = segment.seal().map(|seal| (seal.next_offset, seal.largest_timestamp));
         let base_offset = segment.base_offset();
         let loaded = tables.is_some();
-        segment = segment.with_tables(tables.unwrap_or_else(|| Tables::new(base_offset)));
+        segment =
+            segment.with_tables(tables.map_or_else(|| Tables::new(base_offset), Tables::kept));
         let mut rule = IndexRule::new(segment.options());
         let mut on_disk = segment.live_tables().counts();
         let next_offset = match sealed {
@@ -126,7 +127,7 @@ fn confirmed_entries(segment: &Segment, view: &View) -> Result<Option<LastEntrie
     let tables = segment.live_tables();
     let mut last = LastEntries { offset: tables.offsets.last(), time: None };
     if let Some(entry) = last.offset
-        && !is_confirmed(segment, view, entry)?
+        && segment.headers_by(tables, view, entry.last_offset)?.is_none()
     {
         return Ok(None);
     }
@@ -138,14 +139,6 @@ fn confirmed_entries(segment: &Segment, view: &View) -> Result<Option<LastEntrie
         }
     }
     Ok(Some(last))
-}
-
-fn is_confirmed(segment: &Segment, view: &View, entry: OffsetEntry) -> Result<bool, SegmentError> {
-    match Headers::new(segment, *view, entry.position).next() {
-        Some(Ok((_, header))) => Ok(header.last_offset() == entry.last_offset),
-        Some(Err(SegmentError::Corrupt(_))) | None => Ok(false),
-        Some(Err(error)) => Err(error),
-    }
 }
 
 /// Walks from the last entries to the end, adds the entries that are due, and gives the offset behind

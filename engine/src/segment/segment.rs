@@ -6,13 +6,11 @@ use std::{
 };
 
 use super::{
-    SegmentError, SegmentOptions, Suffix,
+    SegmentError, SegmentOptions, SegmentView, Suffix,
     name::file_path,
-    published::{LargestTimestamp, Published, View},
-    rule::IndexRule,
+    published::{Published, View},
     seal::Seal,
     tables::Tables,
-    time_index::TimeEntry,
     txn_index::{AbortedTransaction, TxnIndex},
     walk::Headers,
 };
@@ -20,7 +18,6 @@ use crate::{
     error::{Corruption, IoError},
     io::{File, Open, Storage},
     limits::{BATCH_HEADER, TXN_INDEX_ENTRY},
-    record::{Batch, BatchHeader, Decoder},
     types::Offset,
 };
 
@@ -91,7 +88,7 @@ impl Segment {
         self.base_offset
     }
 
-    /// Offset behind the last batch.
+    /// Offset behind the last batch. Of a sealed segment without a seal: where the next one begins.
     pub fn next_offset(&self) -> Offset {
         self.published.next_offset()
     }
@@ -125,16 +122,22 @@ impl Segment {
         Ok(self.log.get_or_init(|| file))
     }
 
-    /// What is known of the segment since it was sealed.
+    /// What is known of the segment since it was sealed, while that holds.
     pub fn seal(&self) -> Option<&Seal> {
-        self.seal.as_ref()
+        self.seal.as_ref().filter(|seal| seal.log_len == self.len())
+    }
+
+    /// The segment as it is now, for several answers that must fit each other.
+    pub fn view(&self) -> SegmentView<'_> {
+        SegmentView::new(self, self.published.view())
     }
 
     /// Whole batches from byte `position`, where one must start, up to `upto` (no further than the
     /// published length) and at most `max_bytes`; with `first_whole` the first batch comes even when
     /// it is larger. Empty where no batch fits.
     ///
-    /// Headers are checked for sanity and continuity; the CRC is the caller's to check.
+    /// Headers are checked for sanity and continuity; the CRC is the caller's to check. Who has
+    /// `position` from another call takes both from one [`Segment::view`].
     pub fn read(
         &self,
         position: u64,
@@ -142,12 +145,10 @@ impl Segment {
         max_bytes: usize,
         first_whole: bool,
     ) -> Result<Vec<u8>, SegmentError> {
-        let view = self.published.view();
-        let result = self.read_in(&view, position, upto, max_bytes, first_whole);
-        self.confirm(result, &view)
+        self.view().read(position, upto, max_bytes, first_whole)
     }
 
-    fn read_in(
+    pub(super) fn read_in(
         &self,
         view: &View,
         position: u64,
@@ -201,179 +202,6 @@ impl Segment {
         Ok((at, first))
     }
 
-    /// The first batch whose last offset is `offset` or larger, and its position; `None` where the
-    /// segment ends before.
-    pub fn locate(&self, offset: Offset) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
-        let view = self.published.view();
-        let result = self.locate_in(&view, offset);
-        self.confirm(result, &view)
-    }
-
-    fn locate_in(
-        &self,
-        view: &View,
-        offset: Offset,
-    ) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
-        if offset >= view.next_offset {
-            return Ok(None);
-        }
-        let mut headers = self.headers_near(view, offset)?;
-        for item in headers.by_ref() {
-            let (position, header) = item?;
-            if header.last_offset() >= offset {
-                return Ok(Some((position, header)));
-            }
-        }
-        if self.options.gaps_allowed {
-            return Ok(None);
-        }
-        let found = headers.expected().unwrap_or(self.base_offset);
-        let what = "offset behind the last batch";
-        Err(Corruption::new(&self.path, view.len, what, view.next_offset, found).into())
-    }
-
-    /// A walk that begins at or before the batch that holds `offset`, as near as an index entry
-    /// allows that the log confirms.
-    fn headers_near(&self, view: &View, offset: Offset) -> Result<Headers<'_>, SegmentError> {
-        if let Some(headers) = self.headers_by(self.tables(view)?, view, offset)? {
-            return Ok(headers);
-        }
-        self.options.metrics.index_fallbacks.add(1);
-        let headers = self.headers_by(self.rebuilt(view)?, view, offset)?;
-        Ok(headers.unwrap_or_else(|| Headers::new(self, *view, 0)))
-    }
-
-    /// The walk that `tables` propose; `None` where the log contradicts.
-    fn headers_by(
-        &self,
-        tables: &Tables,
-        view: &View,
-        offset: Offset,
-    ) -> Result<Option<Headers<'_>>, SegmentError> {
-        let Some(entry) = tables.offsets.lookup(offset) else {
-            return Ok(Some(Headers::new(self, *view, 0)));
-        };
-        let mut headers = Headers::new(self, *view, entry.position);
-        let confirmed = match headers.next() {
-            Some(Ok((_, header))) => header.last_offset() == entry.last_offset,
-            Some(Err(SegmentError::Corrupt(_))) | None => false,
-            Some(Err(error)) => return Err(error),
-        };
-        Ok(confirmed.then(|| headers.back_to(entry.position)))
-    }
-
-    /// The first record, at `from` or behind, whose timestamp is `timestamp` or larger, with its
-    /// timestamp and offset (Kafka: `findOffsetByTimestamp`).
-    pub fn find_timestamp(
-        &self,
-        timestamp: i64,
-        from: Offset,
-    ) -> Result<Option<(i64, Offset)>, SegmentError> {
-        let view = self.published.view();
-        let result = self.find_timestamp_in(&view, timestamp, from);
-        self.confirm(result, &view)
-    }
-
-    fn find_timestamp_in(
-        &self,
-        view: &View,
-        timestamp: i64,
-        from: Offset,
-    ) -> Result<Option<(i64, Offset)>, SegmentError> {
-        if matches!(self.published.largest(), Some(Some((largest, _))) if largest < timestamp) {
-            return Ok(None);
-        }
-        let older = self.older_than(view, timestamp)?;
-        let Some((start, _)) = self.locate_in(view, older.max(from))? else { return Ok(None) };
-        let mut decoder = Decoder::new();
-        for item in Headers::new(self, *view, start) {
-            let (position, header) = item?;
-            if header.max_timestamp < timestamp {
-                continue;
-            }
-            let bytes = self.file()?.read_at(position, header.total_bytes())?;
-            if let Some(found) = self.first_record(&bytes, position, &mut decoder, |record| {
-                record.0 >= timestamp && record.1 >= from
-            })? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    /// An offset whose batch, and with it the whole log before it, has no record of `timestamp` or
-    /// later; the base offset where there is none.
-    fn older_than(&self, view: &View, timestamp: i64) -> Result<Offset, SegmentError> {
-        for tables in [Self::tables, Self::rebuilt] {
-            let times = &tables(self, view)?.times;
-            let Some(entry) = times.lookup_before(timestamp, view.next_offset) else {
-                return Ok(self.base_offset);
-            };
-            if self.position_of(view, entry)?.is_some() {
-                return Ok(entry.offset);
-            }
-            self.options.metrics.index_fallbacks.add(1);
-        }
-        Ok(self.base_offset)
-    }
-
-    /// Position of the batch that a time index entry speaks of; `None` where the log contradicts.
-    pub(super) fn position_of(
-        &self,
-        view: &View,
-        entry: TimeEntry,
-    ) -> Result<Option<u64>, SegmentError> {
-        Ok(self.locate_in(view, entry.offset)?.and_then(|(position, header)| {
-            let holds = header.base_offset <= entry.offset;
-            (holds && header.max_timestamp == entry.timestamp).then_some(position)
-        }))
-    }
-
-    /// The first record of the batch in `bytes` that `wanted` accepts.
-    fn first_record(
-        &self,
-        bytes: &[u8],
-        position: u64,
-        decoder: &mut Decoder,
-        wanted: impl Fn((i64, Offset)) -> bool,
-    ) -> Result<Option<(i64, Offset)>, SegmentError> {
-        let refuse = |error: crate::record::BatchError| error.into_corruption(&self.path, position);
-        let batch = Batch::check(bytes).map_err(refuse)?;
-        for record in batch.records(decoder).map_err(refuse)? {
-            let record = record.map_err(refuse)?;
-            let found = (record.timestamp, record.offset);
-            if wanted(found) {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Largest timestamp of the batches, milliseconds, and the last offset of the earliest batch that
-    /// holds it; `None` where no batch has one. Costs no I/O for a segment that is appended to or has
-    /// a seal; otherwise it is looked for once.
-    pub fn max_timestamp(&self) -> Result<Option<(i64, Offset)>, SegmentError> {
-        if let Some(known) = self.published.largest() {
-            return Ok(known);
-        }
-        let view = self.published.view();
-        let result = self.look_for_largest(&view);
-        let largest = self.confirm(result, &view)?;
-        self.published.suggest_largest(&view, largest);
-        Ok(largest)
-    }
-
-    /// The largest timestamp of the log that `view` covers.
-    pub(super) fn look_for_largest(&self, view: &View) -> Result<LargestTimestamp, SegmentError> {
-        let mut rule = IndexRule::new(&self.options);
-        let last = self.tables(view)?.times.lookup_before(i64::MAX, view.next_offset);
-        let start = last.map_or(Ok(None), |entry| self.position_of(view, entry))?.unwrap_or(0);
-        for item in Headers::new(self, *view, start) {
-            rule.observe(&item?.1);
-        }
-        Ok(rule.largest())
-    }
-
     /// Largest timestamp of the first batch, milliseconds, from which Kafka counts `segment.ms`;
     /// `None` where the segment is empty.
     pub fn first_timestamp(&self) -> Result<Option<i64>, SegmentError> {
@@ -383,7 +211,7 @@ impl Segment {
 
     /// The headers from byte `position` on, where a batch must start, up to the published end of now.
     pub fn headers(&self, position: u64) -> Headers<'_> {
-        Headers::new(self, self.published.view(), position)
+        self.view().headers(position)
     }
 
     /// Collects the aborted transactions that touch `from..upto`; says whether that is all, or
@@ -415,7 +243,7 @@ impl Segment {
             other => other?,
         };
         let found = crc32c::crc32c(&bytes);
-        match &self.seal {
+        match self.seal() {
             Some(seal) if seal.txnindex_crc != found => {
                 let (expected, found) =
                     (format!("{:#010x}", seal.txnindex_crc), format!("{found:#010x}"));
@@ -425,7 +253,7 @@ impl Segment {
         }
     }
 
-    fn tables(&self, view: &View) -> Result<&Tables, SegmentError> {
+    pub(super) fn tables(&self, view: &View) -> Result<&Tables, SegmentError> {
         if let Some(tables) = self.tables.get() {
             return Ok(tables);
         }
@@ -435,7 +263,7 @@ impl Segment {
         }
     }
 
-    fn rebuilt(&self, view: &View) -> Result<&Tables, SegmentError> {
+    pub(super) fn rebuilt(&self, view: &View) -> Result<&Tables, SegmentError> {
         if let Some(tables) = self.rebuilt.get() {
             return Ok(tables);
         }
@@ -459,17 +287,15 @@ impl Segment {
     }
 
     /// A result that was had under `view`, unless a truncation has taken the log away meanwhile.
-    fn confirm<T>(&self, result: Result<T, SegmentError>, view: &View) -> Result<T, SegmentError> {
-        if self.published.is_current(view) { result } else { Err(self.truncated()) }
-    }
-
-    /// The error that a reader is to see.
-    pub(super) fn explain(&self, error: SegmentError, view: &View) -> SegmentError {
-        if self.published.is_current(view) { error } else { self.truncated() }
-    }
-
-    fn truncated(&self) -> SegmentError {
-        SegmentError::Truncated { path: self.path.clone() }
+    pub(super) fn confirm<T>(
+        &self,
+        result: Result<T, SegmentError>,
+        view: &View,
+    ) -> Result<T, SegmentError> {
+        if self.published.is_current(view) {
+            return result;
+        }
+        Err(SegmentError::Truncated { path: self.path.clone() })
     }
 
     pub(super) fn storage(&self) -> &Storage {

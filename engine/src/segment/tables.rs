@@ -3,8 +3,12 @@
 use std::fmt::Display;
 
 use super::{
-    Segment, SegmentError, Suffix, offset_index::OffsetIndex, published::View, rule::IndexRule,
-    time_index::TimeIndex, walk::Headers,
+    Segment, SegmentError, Suffix,
+    offset_index::{OffsetEntry, OffsetIndex},
+    published::View,
+    rule::IndexRule,
+    time_index::{TimeEntry, TimeIndex},
+    walk::Headers,
 };
 use crate::{limits::TIME_INDEX_ENTRY, types::Offset};
 
@@ -13,11 +17,47 @@ use crate::{limits::TIME_INDEX_ENTRY, types::Offset};
 pub(super) struct Tables {
     pub(super) offsets: OffsetIndex,
     pub(super) times: TimeIndex,
+    keeper: Keeper,
+}
+
+/// Who cuts the tables when the log is truncated.
+#[derive(Debug, Clone, Copy)]
+enum Keeper {
+    /// The appender, whose tables they are.
+    Appender,
+    /// Nobody: they hold as long as the log's truncations are those of this view.
+    Nobody(View),
 }
 
 impl Tables {
     pub(super) fn new(base_offset: Offset) -> Self {
-        Self { offsets: OffsetIndex::new(base_offset), times: TimeIndex::new(base_offset) }
+        let (offsets, times) = (OffsetIndex::new(base_offset), TimeIndex::new(base_offset));
+        Self { offsets, times, keeper: Keeper::Appender }
+    }
+
+    /// The tables in the appender's hands.
+    pub(super) fn kept(self) -> Self {
+        Self { keeper: Keeper::Appender, ..self }
+    }
+
+    /// The offset entry to begin at, on the way to `offset`.
+    pub(super) fn entry_before(&self, view: &View, offset: Offset) -> Option<OffsetEntry> {
+        self.offsets.lookup(offset).filter(|_| self.hold_under(view))
+    }
+
+    /// The time entry to begin at, on the way to the first record of `timestamp` or later.
+    pub(super) fn entry_older_than(&self, view: &View, timestamp: i64) -> Option<TimeEntry> {
+        let entry = self.times.lookup_before(timestamp, view.next_offset);
+        entry.filter(|_| self.hold_under(view))
+    }
+
+    /// Whether the tables may be used under `view`. An entry that a truncation made void could not
+    /// always be told by the batch that stands in its place now.
+    fn hold_under(&self, view: &View) -> bool {
+        match self.keeper {
+            Keeper::Appender => true,
+            Keeper::Nobody(made) => made.has_same_truncations(view),
+        }
     }
 
     /// Entries of the two tables.
@@ -41,6 +81,7 @@ impl Tables {
                 .or_else(|| unusable(segment, Suffix::Index, "its entries do not rise"))?,
             times: TimeIndex::decode(segment.base_offset(), &timeindex)
                 .or_else(|| unusable(segment, Suffix::TimeIndex, "its entries do not rise"))?,
+            keeper: Keeper::Nobody(*view),
         };
         // Index files may have reached the device before the log did.
         tables.offsets.truncate_to(view.next_offset);
@@ -53,7 +94,8 @@ impl Tables {
     /// the error.
     pub(super) fn rebuild(segment: &Segment, view: &View) -> Result<Self, SegmentError> {
         segment.options().metrics.index_rebuilds.add(1);
-        let tables = Self::new(segment.base_offset());
+        let keeper = Keeper::Nobody(*view);
+        let tables = Self { keeper, ..Self::new(segment.base_offset()) };
         let mut rule = IndexRule::new(segment.options());
         for item in Headers::new(segment, *view, 0) {
             match item {

@@ -63,8 +63,9 @@ impl Iterator for Headers<'_> {
             return None;
         }
         let item = self.step();
+        let item = self.segment.confirm(item, &self.view);
         self.failed = item.is_err();
-        Some(item.map_err(|error| self.segment.explain(error, &self.view)))
+        Some(item)
     }
 }
 

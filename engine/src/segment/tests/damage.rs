@@ -1,0 +1,199 @@
+//! Every bit of a small segment's files, flipped: a right answer or a typed error.
+
+use super::*;
+use crate::{error::Corruption, record::Batch, segment::Seal};
+
+fn sealed_folder(batches: Vec<SealedBatch>) -> (Folder, Seal) {
+    let folder = Folder::new(150);
+    let mut active = folder.create(0);
+    active.append(batches).unwrap();
+    let (_, seal) = active.seal().unwrap();
+    (folder, seal)
+}
+
+/// Calls `check` once a bit of the file.
+fn for_each_flip(folder: &Folder, suffix: Suffix, mut check: impl FnMut(usize)) {
+    let good = folder.bytes(0, suffix);
+    assert!(!good.is_empty());
+    for bit in 0..good.len() * 8 {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        folder.overwrite(0, suffix, &bytes);
+        check(bit);
+    }
+    folder.overwrite(0, suffix, &good);
+}
+
+/// Answers of a segment of 16 plain batches.
+fn assert_right(segment: &Segment, what: &str) {
+    for offset in 0..32 {
+        let (_, header) = segment.locate(offset).unwrap().unwrap();
+        assert_eq!(header.base_offset, offset / 2 * 2, "{what}: offset {offset}");
+    }
+    for offset in 0..32 {
+        for timestamp in [offset * 10 - 9, offset * 10] {
+            let found = segment.find_timestamp(timestamp, 0).unwrap();
+            assert_eq!(found, Some((offset * 10, offset)), "{what}: timestamp {timestamp}");
+        }
+    }
+    assert_eq!(segment.find_timestamp(311, 0).unwrap(), None, "{what}");
+    assert_eq!(segment.max_timestamp().unwrap(), Some((310, 31)), "{what}");
+}
+
+#[test]
+fn a_flipped_bit_of_an_index_changes_no_answer() {
+    let (folder, seal) = sealed_folder(plain_batches(16, 20));
+    for suffix in [Suffix::Index, Suffix::TimeIndex] {
+        for_each_flip(&folder, suffix, |bit| {
+            let what = format!("{suffix} bit {bit}");
+            let before = folder.rebuilds();
+            assert_right(&folder.sealed(0, 32, Some(seal.clone())), &what);
+            assert!(folder.rebuilds() > before, "{what}: the checksum must tell");
+            assert_right(&folder.sealed(0, 32, None), &what);
+        });
+    }
+    assert_right(&folder.sealed(0, 32, Some(seal)), "as it was");
+}
+
+#[test]
+fn a_flipped_bit_of_an_index_is_survived_when_opened_for_append() {
+    let (folder, seal) = sealed_folder(plain_batches(16, 20));
+    let files = [Suffix::Index, Suffix::TimeIndex].map(|s| (s, folder.bytes(0, s)));
+    for suffix in [Suffix::Index, Suffix::TimeIndex] {
+        for_each_flip(&folder, suffix, |bit| {
+            let active = folder.open(0, Trust::Seal(&seal)).unwrap();
+            assert_right(active.segment(), &format!("{suffix} bit {bit}"));
+            let (_, again) = active.seal().unwrap();
+            assert_eq!(again, seal);
+        });
+        for (suffix, bytes) in &files {
+            assert_eq!(folder.bytes(0, *suffix), *bytes);
+        }
+    }
+}
+
+#[test]
+fn a_missing_or_cut_index_is_rebuilt() {
+    let (folder, _) = sealed_folder(plain_batches(16, 20));
+    for suffix in [Suffix::Index, Suffix::TimeIndex] {
+        let good = folder.bytes(0, suffix);
+        for len in 0..good.len() {
+            folder.overwrite(0, suffix, &good[..len]);
+            assert_right(&folder.sealed(0, 32, None), &format!("{suffix} cut to {len}"));
+        }
+        folder.storage.remove_file(&file_path(&folder.dir, 0, suffix)).unwrap();
+        assert_right(&folder.sealed(0, 32, None), "removed");
+        assert_right(folder.open(0, Trust::Indexes).unwrap().segment(), "removed");
+        folder.overwrite(0, suffix, &good);
+    }
+}
+
+/// An entry may name another batch of the same millisecond: no batch shows that, the strict lookup
+/// does without it.
+#[test]
+fn equal_timestamps_hide_no_record() {
+    let batches = (0..30).map(|n| batch(n, &[1_000 + n / 10], 30)).collect();
+    let (folder, _) = sealed_folder(batches);
+    for_each_flip(&folder, Suffix::TimeIndex, |bit| {
+        let segment = folder.sealed(0, 30, None);
+        for n in 0..3 {
+            let found = segment.find_timestamp(1_000 + n, 0).unwrap();
+            assert_eq!(found, Some((1_000 + n, n * 10)), "bit {bit}");
+        }
+    });
+}
+
+/// A log's answers, or the first error.
+fn read_all(segment: &Segment, count: i64) -> Result<Vec<Vec<u8>>, SegmentError> {
+    let mut batches = Vec::new();
+    for n in 0..count {
+        let Some((position, header)) = segment.locate(n * 2)? else { continue };
+        let bytes = segment.read(position, u64::MAX, 0, true)?;
+        let batch =
+            Batch::check(&bytes).map_err(|e| e.into_corruption(segment.path(), position))?;
+        assert_eq!(*batch.header(), header);
+        batches.push(bytes);
+    }
+    Ok(batches)
+}
+
+#[test]
+fn a_flipped_bit_of_the_log_gives_a_right_answer_or_a_typed_error() {
+    let originals = plain_batches(12, 10);
+    let (folder, seal) = sealed_folder(plain_batches(12, 10));
+    let starts: Vec<u64> =
+        headers(&folder.sealed(0, 24, None)).into_iter().map(|(position, _)| position).collect();
+    for_each_flip(&folder, Suffix::Log, |bit| {
+        let byte = bit as u64 / 8;
+        let start = starts[starts.partition_point(|start| *start <= byte) - 1];
+        let in_epoch = (12..16).contains(&(byte - start));
+        for seal in [None, Some(seal.clone())] {
+            let segment = folder.sealed(0, 24, seal);
+            match read_all(&segment, 12) {
+                Err(SegmentError::Corrupt(error)) => {
+                    assert_eq!(error.path, segment.path());
+                    let place = (start..=starts.last().unwrap() + 100).contains(&error.position);
+                    assert!(place, "bit {bit} of batch {start}: {error}");
+                }
+                Err(error) => panic!("bit {bit}: {error}"),
+                // The leader epoch stands outside the CRC: the epoch checkpoint finds that.
+                Ok(found) => {
+                    assert!(in_epoch, "bit {bit} was not noticed");
+                    assert_eq!(found.len(), originals.len());
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn batches_before_the_damage_are_still_found() {
+    let (folder, _) = sealed_folder(plain_batches(16, 20));
+    let damaged = headers(&folder.sealed(0, 32, None))[7].0 as usize;
+    let mut log = folder.bytes(0, Suffix::Log);
+    log[damaged + 8] = 0x7F; // a batch length of 2 GB
+    folder.overwrite(0, Suffix::Log, &log);
+    folder.storage.remove_file(&file_path(&folder.dir, 0, Suffix::Index)).unwrap();
+    let segment = folder.sealed(0, 32, None);
+    for offset in 0..14 {
+        assert_eq!(segment.locate(offset).unwrap().unwrap().1.base_offset, offset / 2 * 2);
+    }
+    let error = segment.locate(25).unwrap_err();
+    let SegmentError::Corrupt(Corruption { position, what, .. }) = error else { panic!("{error}") };
+    assert_eq!((position, what), (damaged as u64 + 8, "batch length"));
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_no_shorter_log() {
+    let (folder, seal) = sealed_folder(plain_batches(16, 20));
+    let cut = headers(&folder.sealed(0, 32, None))[10].0;
+    let log = folder.bytes(0, Suffix::Log);
+    folder.overwrite(0, Suffix::Log, &log[..cut as usize]);
+    // Found at the start, by the length of the folder's entry …
+    let segment = folder.sealed(0, 32, Some(seal.clone()));
+    assert!(segment.seal().is_none());
+    assert!(matches!(segment.locate(28), Err(SegmentError::Corrupt(_))));
+    // … or while it is open.
+    let (storage, dir) = (&folder.storage, &folder.dir);
+    let len = log.len() as u64;
+    let segment = Segment::sealed(storage, dir, 0, len, 32, Some(seal), &folder.options);
+    assert!(matches!(segment.read(cut, len, 1_000, true), Err(SegmentError::Corrupt(_))));
+    assert!(matches!(segment.locate(28), Err(SegmentError::Corrupt(_))));
+}
+
+#[test]
+fn an_index_that_kafka_wrote_per_append_is_right_too() {
+    // Before 4.3 an entry was made per append: last offset of its last batch, position of its first.
+    let (folder, _) = sealed_folder(plain_batches(16, 20));
+    let position_of = |n: usize| headers(&folder.sealed(0, 32, None))[n].0 as u32;
+    let entries: Vec<u8> = [(4, 6), (9, 12)]
+        .into_iter()
+        .flat_map(|(first, last): (usize, u32)| {
+            [(last * 2 + 1).to_be_bytes(), position_of(first).to_be_bytes()].concat()
+        })
+        .collect();
+    folder.overwrite(0, Suffix::Index, &entries);
+    let segment = folder.sealed(0, 32, None);
+    assert_right(&segment, "entries per append");
+    assert_eq!(folder.rebuilds(), 1);
+}
