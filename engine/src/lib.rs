@@ -22,4 +22,5 @@ pub mod log;
 pub mod metrics;
 pub mod record;
 pub mod segment;
+pub mod topic;
 pub mod types;
