@@ -188,11 +188,17 @@ impl TopicConfig {
     /// `.properties`).
     pub fn from_properties(text: &str) -> Result<Self, ConfigError> {
         let mut config = Self::default();
+        config.set_properties(text)?;
+        Ok(config)
+    }
+
+    /// Sets what the `name=value` lines of `text` name.
+    pub fn set_properties(&mut self, text: &str) -> Result<(), ConfigError> {
         for property in properties::read(text) {
             let (name, value) = property?;
-            config.set(&name, &value)?;
+            self.set(&name, &value)?;
         }
-        Ok(config)
+        Ok(())
     }
 
     /// How a producer that says nothing of its own compresses this topic's batches.

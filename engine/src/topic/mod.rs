@@ -1,7 +1,15 @@
 //! Topics: their settings, their partitions, and where these stand on disk.
 
+mod catalog;
 mod config;
+mod folder;
+mod placement;
 mod properties;
+mod survey;
 
+pub use catalog::{Catalog, CatalogEntry, CatalogError, LoadedCatalog, Stage, TOPICS_FILE};
 pub use config::{CleanupPolicy, CompressionType, ConfigError, TopicConfig};
+pub use folder::{Folder, deleted_name, is_reserved};
+pub use placement::{DirLoad, place};
 pub use properties::PropertyError;
+pub use survey::{FoundPartition, Survey, SurveyError};
