@@ -579,3 +579,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn reading_goes_on_where_it_left_off() {
+    let bytes = golden();
+    let batch = Batch::check(&bytes).unwrap();
+    let (mut first, second) = (Decoder::new(), Decoder::new());
+    let whole: Vec<_> = batch.records(&mut first).unwrap().map(Result::unwrap).collect();
+    let mut cursor = RecordCursor::START;
+    let mut one_by_one = Vec::new();
+    loop {
+        let mut records = batch.resume(cursor, &second);
+        let Some(record) = records.next() else { break };
+        one_by_one.push(record.unwrap());
+        cursor = records.cursor();
+    }
+    assert_eq!(one_by_one, whole);
+}
