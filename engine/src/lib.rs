@@ -15,6 +15,7 @@
 
 pub mod clock;
 pub mod commit;
+pub mod consumer;
 pub mod error;
 pub mod io;
 pub mod limits;

@@ -6,6 +6,8 @@ mod folder;
 mod placement;
 mod properties;
 mod survey;
+#[expect(clippy::module_inception, reason = "the room is named for its noun")]
+mod topic;
 
 pub use catalog::{Catalog, CatalogEntry, CatalogError, LoadedCatalog, Stage, TOPICS_FILE};
 pub use config::{CleanupPolicy, CompressionType, ConfigError, TopicConfig};
@@ -13,3 +15,4 @@ pub use folder::{Folder, deleted_name, is_reserved};
 pub use placement::{DirLoad, place};
 pub use properties::PropertyError;
 pub use survey::{FoundPartition, Survey, SurveyError};
+pub use topic::Topic;
