@@ -8,23 +8,49 @@ use std::{
 
 use super::*;
 use crate::{
-    log::{LogConfig, PartitionLog},
+    clock::SystemClock,
+    commit::Strategy,
+    io::Storage,
+    log::{Isolation, LogDir, PartitionLog, UnrecoveredLog},
     record::{BatchBuilder, BatchSettings, Compression, Encoder, Marker, NewRecord, SealedBatch},
     topic::TopicConfig,
-    types::{TopicId, TopicName},
+    types::{Durability, TopicId, TopicName},
 };
 
 const NOW: Duration = Duration::ZERO;
 
-fn topic(partitions: u32) -> Arc<Topic> {
-    let name = TopicName::new("orders").unwrap();
-    let logs = (0..partitions).map(|n| log(TopicPartition::new(name.clone(), n))).collect();
-    let config = TopicConfig::default();
-    Arc::new(Topic::new(name, TopicId([1; 16]), 0, config, logs))
+/// A topic in a folder that goes with it.
+struct Fixture {
+    topic: Arc<Topic>,
+    _root: tempfile::TempDir,
 }
 
-fn log(partition: TopicPartition) -> Arc<PartitionLog> {
-    PartitionLog::standin("/tmp/x".into(), partition, LogConfig::default())
+impl std::ops::Deref for Fixture {
+    type Target = Arc<Topic>;
+
+    fn deref(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+}
+
+fn topic(partitions: u32) -> Fixture {
+    topic_with(partitions, &TopicConfig::default().durability(Durability::Written))
+}
+
+fn topic_with(partitions: u32, config: &TopicConfig) -> Fixture {
+    let root = tempfile::tempdir().unwrap();
+    let storage = Storage::portable();
+    let dir = Arc::new(LogDir::open(&storage, root.path(), Strategy::SyncEach).unwrap());
+    let name = TopicName::new("orders").unwrap();
+    let open = |number| {
+        let partition = TopicPartition::new(name.clone(), number);
+        let clock = Arc::new(SystemClock::new());
+        let log = UnrecoveredLog::open(&dir, &partition, config.log_config(), clock).unwrap();
+        Arc::new(log.recover().unwrap().0)
+    };
+    let logs = (0..partitions).map(open).collect();
+    let topic = Topic::new(name.clone(), TopicId([1; 16]), 0, config.clone(), logs);
+    Fixture { topic: Arc::new(topic), _root: root }
 }
 
 /// A batch of `values`, the first one at `timestamp`, each a millisecond later than the one before.
@@ -314,7 +340,7 @@ fn deletion_and_close_end_a_poll_with_a_typed_error() {
     let topic = topic(2);
     let mut consumer = consumer(earliest().fetch_min_bytes(1000), &topic);
     fill(&topic.partitions()[1], "none", 1, 1);
-    topic.partitions()[0].close().unwrap();
+    topic.partitions()[0].abandon();
     assert_eq!(consumer.poll(NOW).unwrap().len(), 1);
     assert!(matches!(consumer.poll(NOW), Err(PollError::Closed(_))));
     assert!(topic.set_deleted() && !topic.set_deleted());
@@ -330,4 +356,47 @@ fn assigning_what_is_not_there_or_twice_is_refused() {
     let error = consumer.assign(&topic, 1).unwrap_err();
     assert!(matches!(error, AssignError::NoPartition { partition: 1, count: 1, .. }));
     assert!(matches!(consumer.assign(&topic, 0), Err(AssignError::Twice(_))));
+}
+
+#[test]
+fn records_that_are_not_durable_yet_are_not_given() {
+    let topic = topic_with(1, &TopicConfig::default());
+    let log = &topic.partitions()[0];
+    let end = log.append(vec![batch("none", 0, &["a".to_owned()])], 0).unwrap().end;
+    let mut committed = consumer(earliest(), &topic);
+    let mut all = consumer(earliest().isolation(Isolation::LogEnd), &topic);
+    assert!(committed.poll(NOW).unwrap().is_empty());
+    assert_eq!(all.poll(NOW).unwrap().len(), 1);
+    assert!(all.poll(NOW).unwrap().is_empty());
+    log.commit(end).unwrap();
+    assert_eq!(committed.poll(NOW).unwrap().len(), 1);
+}
+
+#[test]
+fn a_damaged_batch_is_an_error_each_time_and_never_passed_over() {
+    let topic = topic(2);
+    topic.partitions().iter().for_each(|log| fill(log, "none", 30, 10));
+    let log = &topic.partitions()[0];
+    let path = log.path().join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let damaged = bytes.len() / 2;
+    bytes[damaged] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+
+    let mut consumer = consumer(earliest().max_poll_records(1000), &topic);
+    let seen = drain(consumer.poll(NOW).unwrap());
+    let of = |partition| seen.iter().filter(|record| record.0 == partition).count();
+    assert_eq!((of(0), of(1)), (10, 30));
+    for _ in 0..3 {
+        let Err(PollError::Corrupt { partition, source }) = consumer.poll(NOW) else {
+            panic!("the damage is not reported")
+        };
+        assert_eq!((partition.partition, source.path), (0, path.clone()));
+        assert!(source.position <= damaged as u64);
+        assert_eq!(consumer.position(log.partition()), Some(10));
+    }
+    fill(&topic.partitions()[1], "none", 1, 1);
+    let mut outcomes = [consumer.poll(NOW), consumer.poll(NOW)].map(|outcome| outcome.is_ok());
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, [false, true]);
 }
