@@ -15,6 +15,7 @@
 
 pub mod clock;
 pub mod commit;
+pub mod consumer;
 pub mod error;
 pub mod io;
 pub mod limits;
@@ -22,4 +23,5 @@ pub mod log;
 pub mod metrics;
 pub mod record;
 pub mod segment;
+pub mod topic;
 pub mod types;

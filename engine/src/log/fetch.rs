@@ -82,6 +82,11 @@ impl Fetched {
         self.segment.as_ref().map_or(Path::new(""), |segment| segment.path())
     }
 
+    /// Where the bytes stand in that file.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Keeps the batches that end below `upper`, and checks each header against its neighbour and the
     /// leader epochs: the CRC covers neither offset nor epoch.
     fn keep_below(&mut self, upper: Offset) -> Result<(), Corruption> {

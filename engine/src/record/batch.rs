@@ -29,7 +29,7 @@ impl<'a> Batch<'a> {
     }
 
     /// A batch whose CRC was checked, or made, by the caller.
-    pub(super) fn trusted(bytes: &'a [u8], header: BatchHeader) -> Self {
+    pub(crate) fn trusted(bytes: &'a [u8], header: BatchHeader) -> Self {
         Self { bytes, header }
     }
 
@@ -56,21 +56,50 @@ impl<'a> Batch<'a> {
     where
         'a: 's,
     {
-        let body = &self.bytes[BATCH_HEADER..];
-        let codec = self.codec();
-        // A compacted batch that has lost all its records has no array, not an empty compressed one.
-        let compressed = codec != Codec::None && !body.is_empty();
-        let array = if compressed { decoder.decompress(codec, body)? } else { body };
-        Ok(Records {
-            array,
-            at: 0,
-            header: self.header,
-            compressed,
-            next: 0,
-            last_offset_delta: -1,
-            done: false,
-        })
+        let (compressed, body) = self.body();
+        let array = if compressed { decoder.decompress(self.codec(), body)? } else { body };
+        let (header, cursor) = (self.header, RecordCursor::START);
+        Ok(Records { array, cursor, header, compressed, done: false })
     }
+
+    /// Goes on where the reading of this batch's [`Batch::records`] left off. Of a compressed batch
+    /// nothing is decompressed again: `decoder` must not have read another batch since.
+    ///
+    /// # Panics
+    /// Where `cursor` can't be one of this batch's, or `decoder` holds less than the cursor passed.
+    pub fn resume<'s>(&self, cursor: RecordCursor, decoder: &'s Decoder) -> Records<'s>
+    where
+        'a: 's,
+    {
+        let (compressed, body) = self.body();
+        let array = if compressed { decoder.decompressed() } else { body };
+        let within = cursor.at <= array.len() && cursor.next <= self.header.record_count as u32;
+        assert!(within, "{cursor:?} does not stand in the batch {:?}", self.header);
+        Records { array, cursor, header: self.header, compressed, done: false }
+    }
+
+    /// Whether the record array is compressed, and the array as it stands in the batch. A compacted
+    /// batch that has lost all its records has no array, not an empty compressed one.
+    fn body(&self) -> (bool, &'a [u8]) {
+        let body = &self.bytes[BATCH_HEADER..];
+        (self.codec() != Codec::None && !body.is_empty(), body)
+    }
+}
+
+/// A place between two records of a batch: where reading left off, see [`Batch::resume`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordCursor {
+    /// Byte of the decompressed record array where the next record begins.
+    at: usize,
+    /// Index of the next record.
+    next: u32,
+    /// Offset delta of the record before; −1 at the start.
+    last_offset_delta: i32,
+}
+
+impl RecordCursor {
+    /// Before the first record of any batch.
+    pub const START: Self = Self { at: 0, next: 0, last_offset_delta: -1 };
 }
 
 /// Iterator over a batch's records. Each is checked as it is read; the first error ends the
@@ -79,14 +108,9 @@ impl<'a> Batch<'a> {
 pub struct Records<'a> {
     /// The whole record array, decompressed.
     array: &'a [u8],
-    /// Where in it the next record begins.
-    at: usize,
+    cursor: RecordCursor,
     header: BatchHeader,
     compressed: bool,
-    /// Index of the next record.
-    next: u32,
-    /// Offset delta of the record before; −1 at the start.
-    last_offset_delta: i32,
     done: bool,
 }
 
@@ -96,12 +120,17 @@ impl Records<'_> {
         self.array.len()
     }
 
+    /// Before the record that comes next.
+    pub fn cursor(&self) -> RecordCursor {
+        self.cursor
+    }
+
     /// Whether all records were read: then the array must be at its end.
     fn finish(&mut self) -> Option<BatchError> {
         self.done = true;
-        let left = self.array.len() - self.at;
+        let left = self.array.len() - self.cursor.at;
         let fault = fields::Fault {
-            at: self.at,
+            at: self.cursor.at,
             what: "end of the records",
             expected: "no more bytes",
             found: left as i64,
@@ -113,7 +142,7 @@ impl Records<'_> {
     fn refuse(&self, fault: &fields::Fault) -> BatchError {
         let start = if self.compressed { 0 } else { BATCH_HEADER };
         BatchError::Record {
-            record: self.next,
+            record: self.cursor.next,
             at: start + fault.at,
             compressed: self.compressed,
             what: fault.what,
@@ -131,14 +160,14 @@ impl<'a> Iterator for Records<'a> {
         if self.done {
             return None;
         }
-        if self.next == self.header.record_count as u32 {
+        if self.cursor.next == self.header.record_count as u32 {
             return self.finish().map(Err);
         }
-        match fields::parse(self.array, self.at, &self.header, self.last_offset_delta) {
+        let RecordCursor { at, next, last_offset_delta } = self.cursor;
+        match fields::parse(self.array, at, &self.header, last_offset_delta) {
             Ok((record, end)) => {
-                self.at = end;
-                self.next += 1;
-                self.last_offset_delta = (record.offset - self.header.base_offset) as i32;
+                let last_offset_delta = (record.offset - self.header.base_offset) as i32;
+                self.cursor = RecordCursor { at: end, next: next + 1, last_offset_delta };
                 Some(Ok(record))
             }
             Err(fault) => {
@@ -153,7 +182,7 @@ impl<'a> Iterator for Records<'a> {
             return (0, Some(0));
         }
         // An error may end it early, or stand in place of a record that is missing.
-        let left = self.header.record_count as usize - self.next as usize;
+        let left = self.header.record_count as usize - self.cursor.next as usize;
         (0, Some(left + 1))
     }
 }

@@ -17,7 +17,7 @@ mod sealed;
 mod tests;
 mod varint;
 
-pub use batch::{Batch, Records};
+pub use batch::{Batch, RecordCursor, Records};
 pub use builder::{BatchBuilder, BatchSettings, Header, NewRecord};
 pub use codec::{Codec, Compression, CompressionError};
 pub use compress::{Decoder, Encoder};

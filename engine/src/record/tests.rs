@@ -579,3 +579,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn reading_goes_on_where_it_left_off() {
+    for codec in Codec::ALL {
+        let sealed = golden_with(codec);
+        let batch = sealed.batch();
+        let (mut first, mut second) = (Decoder::new(), Decoder::new());
+        let whole: Vec<_> = batch.records(&mut first).unwrap().map(Result::unwrap).collect();
+        batch.records(&mut second).unwrap();
+        let (mut cursor, mut one_by_one) = (RecordCursor::START, Vec::new());
+        loop {
+            let mut records = batch.resume(cursor, &second);
+            let Some(record) = records.next() else { break };
+            one_by_one.push(record.unwrap());
+            cursor = records.cursor();
+        }
+        assert_eq!(one_by_one, whole, "{codec}");
+    }
+}

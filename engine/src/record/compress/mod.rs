@@ -108,6 +108,11 @@ impl Decoder {
         self.output.held_bytes()
     }
 
+    /// What was decompressed last.
+    pub(super) fn decompressed(&self) -> &[u8] {
+        self.output.filled()
+    }
+
     /// The record array that `body`, a batch without its header, holds.
     pub(super) fn decompress(&mut self, codec: Codec, body: &[u8]) -> Result<&[u8], BatchError> {
         let by_ratio = body.len().saturating_mul(MAX_DECOMPRESSION_RATIO).max(RATIO_FREE_BYTES);

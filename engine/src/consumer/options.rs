@@ -1,0 +1,109 @@
+//! A consumer's settings, under Kafka's names and with its defaults (4.x).
+
+use std::time::Duration;
+
+use crate::log::Isolation;
+
+/// Default of `fetch.min.bytes`.
+pub const DEFAULT_FETCH_MIN_BYTES: usize = 1;
+/// Default of `fetch.max.bytes`: 50 MiB.
+pub const DEFAULT_FETCH_MAX_BYTES: usize = 50 << 20;
+/// Default of `max.partition.fetch.bytes`: 1 MiB.
+pub const DEFAULT_MAX_PARTITION_FETCH_BYTES: usize = 1 << 20;
+/// Default of `fetch.max.wait.ms`.
+pub const DEFAULT_FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
+/// Default of `max.poll.records`.
+pub const DEFAULT_MAX_POLL_RECORDS: usize = 500;
+
+const _: () = assert!(DEFAULT_FETCH_MIN_BYTES <= DEFAULT_MAX_PARTITION_FETCH_BYTES);
+const _: () = assert!(DEFAULT_MAX_PARTITION_FETCH_BYTES <= DEFAULT_FETCH_MAX_BYTES);
+
+/// Where to start when there is no position, or the log no longer holds it (`auto.offset.reset`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AutoOffsetReset {
+    /// At the first record.
+    Earliest,
+    /// Behind the last record.
+    #[default]
+    Latest,
+    /// Nowhere: it is an error.
+    None,
+}
+
+/// Settings of a [`Consumer`](super::Consumer).
+///
+/// ```
+/// use trunkline::consumer::{AutoOffsetReset, ConsumerOptions};
+/// let options = ConsumerOptions::new()
+///     .auto_offset_reset(AutoOffsetReset::Earliest)
+///     .max_poll_records(10_000);
+/// assert_eq!(options.fetch_min_bytes, 1);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerOptions {
+    /// `fetch.min.bytes`: a poll waits until so many bytes are there, for `fetch.max.wait.ms` at
+    /// most, or until a limit is reached. Default [`DEFAULT_FETCH_MIN_BYTES`].
+    pub fetch_min_bytes: usize,
+    /// `fetch.max.bytes`: bytes that are fetched ahead at most, of all partitions together; but the
+    /// first batch whatever its size. Default [`DEFAULT_FETCH_MAX_BYTES`].
+    pub fetch_max_bytes: usize,
+    /// `max.partition.fetch.bytes`: bytes of one partition that are fetched ahead at most; but the
+    /// first batch whatever its size. Default [`DEFAULT_MAX_PARTITION_FETCH_BYTES`].
+    pub max_partition_fetch_bytes: usize,
+    /// `fetch.max.wait.ms`: how long `fetch.min.bytes` are waited for. Default
+    /// [`DEFAULT_FETCH_MAX_WAIT`].
+    pub fetch_max_wait: Duration,
+    /// `max.poll.records`: records that one poll gives at most. Default
+    /// [`DEFAULT_MAX_POLL_RECORDS`].
+    pub max_poll_records: usize,
+    /// Where to start when there is no position, or the log no longer holds it.
+    pub auto_offset_reset: AutoOffsetReset,
+    /// How far the consumer sees. Default: what is committed; nobody should act on more.
+    pub isolation: Isolation,
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self {
+            fetch_min_bytes: DEFAULT_FETCH_MIN_BYTES,
+            fetch_max_bytes: DEFAULT_FETCH_MAX_BYTES,
+            max_partition_fetch_bytes: DEFAULT_MAX_PARTITION_FETCH_BYTES,
+            fetch_max_wait: DEFAULT_FETCH_MAX_WAIT,
+            max_poll_records: DEFAULT_MAX_POLL_RECORDS,
+            auto_offset_reset: AutoOffsetReset::default(),
+            isolation: Isolation::default(),
+        }
+    }
+}
+
+impl ConsumerOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+macro_rules! setters {
+    ($($field:ident: $type:ty),* $(,)?) => {
+        impl ConsumerOptions {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+                #[must_use]
+                pub fn $field(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    fetch_min_bytes: usize,
+    fetch_max_bytes: usize,
+    max_partition_fetch_bytes: usize,
+    fetch_max_wait: Duration,
+    max_poll_records: usize,
+    auto_offset_reset: AutoOffsetReset,
+    isolation: Isolation,
+}
