@@ -81,18 +81,8 @@ impl GroupCommit {
     pub fn commit_each(&self, targets: &[(Arc<CommitFile>, u64)]) -> Vec<Result<(), CommitError>> {
         self.metrics.commits.add(1);
         let mut waits: Vec<_> = targets.iter().map(|(file, end)| file.enlist(*end)).collect();
-        let mut stood_by = false;
-        while waits.iter_mut().filter_map(Enlisted::undecided).count() > 0 {
-            if let Some(round) = self.lead_or_stand_by(&waits) {
-                round.perform();
-            } else {
-                stood_by = true;
-                park_until(None);
-            }
-        }
-        if stood_by {
-            // It may have been woken to lead a file that it no longer waits for: somebody else must.
-            self.leave_line();
+        if waits.iter().any(|wait| wait.outcome.is_none()) {
+            self.wait_for_all(&mut waits);
         }
         let results: Vec<_> = waits.into_iter().filter_map(|wait| wait.outcome).collect();
         self.metrics.served.add(results.iter().filter(|result| result.is_ok()).count() as u64);
@@ -104,32 +94,61 @@ impl GroupCommit {
         &self.metrics
     }
 
-    /// Leads those files that are waited for and that nobody leads; stands by when there is none.
-    fn lead_or_stand_by(&self, waits: &[Enlisted<'_>]) -> Option<Round<'_>> {
-        let wanted = || waits.iter().filter(|wait| wait.outcome.is_none());
-        let mut line = self.line.lock();
-        let waker = thread_waker();
-        line.retain(|other| !other.waker.will_wake(&waker));
-        let lead = |wait: &Enlisted<'_>| Some((wait.file.clone(), wait.file.lead()?));
-        let files: Vec<_> = wanted().filter_map(lead).collect();
-        if files.is_empty() {
-            let targets = wanted().map(|wait| (wait.file.clone(), wait.end)).collect();
-            line.push(StandBy { waker, targets });
-            return None;
+    fn wait_for_all(&self, waits: &mut [Enlisted<'_>]) {
+        let mut stood_by = false;
+        loop {
+            match self.next_turn(waits, stood_by) {
+                Turn::Over => return,
+                Turn::Lead(round) => {
+                    stood_by = false;
+                    round.perform();
+                }
+                Turn::StandBy => {
+                    stood_by = true;
+                    park_until(None);
+                }
+            }
         }
-        Some(Round { group: self, files })
     }
 
-    fn leave_line(&self) {
-        let mut line = self.line.lock();
+    /// Looks at all that is waited for, and leads those files that nobody leads. Under the lock: a file
+    /// that is not led has no sync whose success is still to be told, so none is synced in vain.
+    fn next_turn(&self, waits: &mut [Enlisted<'_>], stood_by: bool) -> Turn<'_> {
         let waker = thread_waker();
-        line.retain(|other| !other.waker.will_wake(&waker));
-        call_leaders(&mut line);
+        let mut line = self.line.lock();
+        let in_line = line.iter().position(|other| other.waker.will_wake(&waker));
+        let called = stood_by && in_line.is_none();
+        in_line.map(|place| line.remove(place));
+        let undecided: Vec<_> = waits.iter_mut().filter_map(Enlisted::undecided).collect();
+        let files: Vec<_> = undecided
+            .iter()
+            .filter_map(|wait| Some((wait.file.clone(), wait.file.lead()?)))
+            .collect();
+        if called {
+            // Perhaps to lead a file that it no longer waits for, after a truncation: others must.
+            call_leaders(&mut line);
+        }
+        if undecided.is_empty() {
+            return Turn::Over;
+        }
+        if !files.is_empty() {
+            return Turn::Lead(Round { group: self, files });
+        }
+        let targets = undecided.iter().map(|wait| (wait.file.clone(), wait.end)).collect();
+        line.push(StandBy { waker, targets });
+        Turn::StandBy
     }
 }
 
+/// What one who waits does next.
+enum Turn<'a> {
+    Over,
+    Lead(Round<'a>),
+    StandBy,
+}
+
 /// Wakes, for each file that is not led, one of those who still need a sync of it. Whoever is woken
-/// leads, or finds that somebody was faster, and stands by again.
+/// leads, or stands by again when somebody was faster, or passes the call on.
 fn call_leaders(line: &mut Vec<StandBy>) {
     let mut called: Vec<Arc<CommitFile>> = Vec::new();
     line.retain(|waiter| {

@@ -336,6 +336,35 @@ fn a_truncation_leaves_those_below_it_to_be_served() {
     this.assert_at_rest();
 }
 
+/// Who is called to lead may have no use for the file any more, after a truncation, although it still
+/// waits for another one.
+#[test]
+fn a_call_to_lead_is_passed_on() {
+    let this = Gated::new();
+    let first = this.commit(&[this.append(0)]);
+    let at_gate = this.at_gate(&[0]);
+    let other = this.append(1);
+    let others = this.commit(std::slice::from_ref(&other));
+    let other_at_gate = this.at_gate(&[1]);
+    let late = this.append(0);
+    let absent = StandBy { waker: Waker::noop().clone(), targets: vec![late.clone()] };
+    this.group.line.lock().push(absent);
+    let second = this.commit(&[late]);
+    this.until_standing_by(2);
+    drop(at_gate);
+    first.join().unwrap().unwrap();
+    assert_eq!(this.group.line.lock().len(), 1, "one is called, the first in line");
+
+    let mut waits_elsewhere = [other.0.enlist(other.1)];
+    assert!(matches!(this.group.next_turn(&mut waits_elsewhere, true), Turn::StandBy));
+    drop(this.at_gate(&[0]));
+    second.join().unwrap().unwrap();
+    drop(other_at_gate);
+    others.join().unwrap().unwrap();
+    assert!(matches!(this.group.next_turn(&mut waits_elsewhere, true), Turn::Over));
+    this.assert_at_rest();
+}
+
 /// Threads that append to and commit random sets of files; with `check`, after each commit.
 fn hammer(storage: &Storage, dir: &Path, check: impl Fn(&[Target]) + Sync) {
     const THREADS: u64 = 8;
@@ -411,7 +440,7 @@ fn the_durable_end_never_claims_too_much_under_truncations() {
     const THREADS: u64 = 6;
     let disk = ForgetfulDisk::new();
     let storage = disk.storage();
-    let files = files_of(&storage, Path::new("/"), 2);
+    let files = files_of(&storage, Path::new("/"), 3);
     let group = GroupCommit::new(storage, Strategy::SyncEach);
     // What each file holds; the lock of who appends to it or cuts it.
     let contents: Vec<Mutex<Vec<u8>>> = files.iter().map(|_| Mutex::default()).collect();
@@ -434,8 +463,11 @@ fn the_durable_end_never_claims_too_much_under_truncations() {
                         let target = append(file, len, byte);
                         content.resize(target.1 as usize, byte);
                         drop(content);
-                        let result = group.commit(&[target]);
-                        assert!(result.is_ok() || is_truncated(&result));
+                        let other = &files[rng.usize(..files.len())];
+                        let other = (other.clone(), other.written_end());
+                        for result in group.commit_each(&[other, target]) {
+                            assert!(result.is_ok() || is_truncated(&result));
+                        }
                         content = contents[which].lock();
                     }
                     let durable = file.durable_end() as usize;
