@@ -374,26 +374,26 @@ impl File {
 
     /// Writes `data` at `position`, all of it, and hands the buffer back.
     pub fn write_at(&self, position: u64, data: Vec<u8>) -> Result<Vec<u8>, IoError> {
-        let mut buffers = self.write_all_at(position, vec![data])?;
+        let mut buffers = vec![data];
+        self.write_all_at(position, &mut buffers)?;
         Ok(buffers.pop().unwrap_or_default())
     }
 
-    /// Writes many buffers, one behind the other, as one operation, and hands them back.
-    pub fn write_all_at(&self, position: u64, data: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, IoError> {
+    /// Writes many buffers, one behind the other, as one operation. They are in `data` again when it
+    /// returns, whether it failed or not.
+    pub fn write_all_at(&self, position: u64, data: &mut Vec<Vec<u8>>) -> Result<(), IoError> {
         self.check_latch()?;
-        let operation = Operation::Write { file: self.state.handle.clone(), position, data };
+        let file = self.state.handle.clone();
+        let operation = Operation::Write { file, position, data: std::mem::take(data) };
         let completion = self.perform(operation);
-        match completion.result {
-            Ok(_) => Ok(completion.buffers),
-            Err(error) => {
-                let latches = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
-                let error = IoError::at("write", &self.state.path, position, error);
-                if latches {
-                    self.latch(error.duplicate());
-                }
-                Err(error)
-            }
+        *data = completion.buffers;
+        let Err(error) = completion.result else { return Ok(()) };
+        let latches = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+        let error = IoError::at("write", &self.state.path, position, error);
+        if latches {
+            self.latch(error.duplicate());
         }
+        Err(error)
     }
 
     /// Makes the file's bytes durable. A failure latches.

@@ -26,9 +26,9 @@ pub struct Appended {
     pub buffers: Vec<Vec<u8>>,
 }
 
-/// Batches with their final offsets, all for one segment, and what the producers' state becomes.
+/// What is known of batches with their final offsets, all for one segment, and what the producers'
+/// state becomes.
 struct Group {
-    batches: Vec<SealedBatch>,
     producers: ProducerAppend,
     bytes: usize,
     max_timestamp: i64,
@@ -47,13 +47,23 @@ impl PartitionLog {
         mut batches: Vec<SealedBatch>,
         epoch: LeaderEpoch,
     ) -> Result<Appended, AppendError> {
-        for batch in &batches {
+        self.offer(&mut batches, epoch)
+    }
+
+    /// As [`PartitionLog::append`], for a caller who will try again: where nothing was appended, `batches`
+    /// holds what it held.
+    pub fn offer(
+        &self,
+        batches: &mut Vec<SealedBatch>,
+        epoch: LeaderEpoch,
+    ) -> Result<Appended, AppendError> {
+        for batch in &*batches {
             self.check_from_producer(batch)?;
         }
         let log_append_time = (self.config.timestamp_type == TimestampType::LogAppendTime)
             .then(|| self.clock.wall_ms());
         if let Some(now) = log_append_time {
-            for batch in &mut batches {
+            for batch in &mut *batches {
                 batch.set_log_append_time(now);
             }
         }
@@ -61,24 +71,33 @@ impl PartitionLog {
         let mut writer = self.writer.lock();
         writer.check_open()?;
         self.check_epoch(epoch)?;
-        let mut group = Group::new(&writer, Origin::Client, batches.len());
+        let mut group = Group::new(&writer, Origin::Client);
         let mut base_offsets = Vec::with_capacity(batches.len());
-        let mut buffers = Vec::new();
-        for mut batch in batches {
-            let marker = marker_of(&batch)?;
+        let mut repeated = Vec::new();
+        for (place, batch) in batches.iter_mut().enumerate() {
+            let marker = marker_of(batch)?;
             match group.producers.check(&writer.producers, batch.header(), group.end, marker)? {
                 Check::Duplicate { base_offset, .. } => {
                     base_offsets.push(base_offset);
-                    buffers.push(batch.into_bytes());
+                    repeated.push(place);
                 }
                 Check::New => {
                     batch.stamp(group.end, epoch);
                     base_offsets.push(group.end);
-                    group.push(batch);
+                    group.note(batch);
                 }
             }
         }
-        buffers.extend(self.write(&mut writer, group)?);
+        let mut copies: Vec<_> =
+            repeated.iter().rev().map(|place| batches.remove(*place)).collect();
+        let written = self.write(&mut writer, group, batches);
+        if written.is_err() {
+            for (place, copy) in repeated.into_iter().zip(copies.drain(..).rev()) {
+                batches.insert(place, copy);
+            }
+        }
+        let mut buffers = written?;
+        buffers.extend(copies.into_iter().map(SealedBatch::into_bytes));
         Ok(Appended { base_offsets, end: self.tail.snapshot().log_end, log_append_time, buffers })
     }
 
@@ -88,7 +107,8 @@ impl PartitionLog {
     pub fn append_as_follower(&self, bytes: &[u8]) -> Result<Appended, AppendError> {
         let mut writer = self.writer.lock();
         writer.check_open()?;
-        let mut group = Group::new(&writer, Origin::Replication, 0);
+        let mut group = Group::new(&writer, Origin::Replication);
+        let mut batches = Vec::new();
         let mut base_offsets = Vec::new();
         let mut position = 0;
         while position < bytes.len() {
@@ -108,9 +128,10 @@ impl PartitionLog {
             let marker = marker_of(&batch)?;
             group.producers.check(&writer.producers, batch.header(), found, marker)?;
             base_offsets.push(found);
-            group.push(batch);
+            group.note(&batch);
+            batches.push(batch);
         }
-        let buffers = self.write(&mut writer, group)?;
+        let buffers = self.write(&mut writer, group, &mut batches)?;
         let end = self.tail.snapshot().log_end;
         Ok(Appended { base_offsets, end, log_append_time: None, buffers })
     }
@@ -139,8 +160,13 @@ impl PartitionLog {
     }
 
     /// Writes a group with one operation, then lets everybody see it.
-    fn write(&self, writer: &mut Writer, group: Group) -> Result<Vec<Vec<u8>>, AppendError> {
-        let Group { batches, producers, bytes, max_timestamp, end } = group;
+    fn write(
+        &self,
+        writer: &mut Writer,
+        group: Group,
+        batches: &mut Vec<SealedBatch>,
+    ) -> Result<Vec<Vec<u8>>, AppendError> {
+        let Group { producers, bytes, max_timestamp, end } = group;
         let Some(first) = batches.first().map(|batch| *batch.header()) else {
             return Ok(Vec::new());
         };
@@ -151,7 +177,7 @@ impl PartitionLog {
         if self.must_roll(writer, bytes as u64, end - 1, max_timestamp) {
             self.roll(writer)?;
         }
-        self.note_epochs(&batches)?;
+        self.note_epochs(batches)?;
         let (count, records) = (batches.len(), end - first.base_offset);
         let buffers = writer.active.append(batches)?;
 
@@ -208,9 +234,8 @@ impl PartitionLog {
 }
 
 impl Group {
-    fn new(writer: &Writer, origin: Origin, batches: usize) -> Self {
+    fn new(writer: &Writer, origin: Origin) -> Self {
         Self {
-            batches: Vec::with_capacity(batches),
             producers: writer.producers.begin(origin),
             bytes: 0,
             max_timestamp: i64::MIN,
@@ -218,11 +243,10 @@ impl Group {
         }
     }
 
-    fn push(&mut self, batch: SealedBatch) {
+    fn note(&mut self, batch: &SealedBatch) {
         self.bytes += batch.bytes().len();
         self.max_timestamp = self.max_timestamp.max(batch.header().max_timestamp);
         self.end = batch.header().next_offset();
-        self.batches.push(batch);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     commit::WatermarksSnapshot,
     error::Corruption,
     record::{Batch, BatchHeader},
-    segment::{Segment, SegmentError},
+    segment::{Segment, SegmentError, SegmentView},
     types::Offset,
 };
 
@@ -179,13 +179,13 @@ impl PartitionLog {
         max_bytes: usize,
         isolation: Isolation,
     ) -> Result<Fetched, ReadError> {
-        // A segment that was never opened may be deleted between the snapshot and its first use.
         match self.fetch_once(offset, max_bytes, isolation) {
-            Err(ReadError::Io(error)) if error.is_not_found() => {
-                self.fetch_once(offset, max_bytes, isolation)
-            }
-            other => other,
+            // A segment that was never opened may be deleted between the snapshot and its first use.
+            Err(ReadError::Io(error)) if error.is_not_found() => {}
+            Err(ReadError::Truncated { .. }) => {}
+            other => return other,
         }
+        self.fetch_once(offset, max_bytes, isolation)
     }
 
     fn fetch_once(
@@ -215,7 +215,9 @@ impl PartitionLog {
         }
         let set = self.segments.load();
         for segment in set.from(offset) {
-            let Some((position, header)) = self.locate(segment, offset)? else {
+            // One view for both steps: a truncation between them is an error, not a wrong answer.
+            let view = segment.view();
+            let Some((position, header)) = self.locate(&view, offset)? else {
                 continue; // the rest of this segment was compacted away
             };
             if header.base_offset > offset && !fetched.gaps_allowed {
@@ -226,7 +228,7 @@ impl PartitionLog {
             }
             fetched.position = position;
             fetched.first = header.base_offset;
-            fetched.bytes = segment.read(position, segment.len(), max_bytes, true)?;
+            fetched.bytes = view.read(position, view.len(), max_bytes, true)?;
             fetched.segment = Some(segment.clone());
             fetched.keep_below(upper)?;
             self.metrics.fetched(fetched.bytes.len());
@@ -239,20 +241,20 @@ impl PartitionLog {
     /// are found too.
     fn locate(
         &self,
-        segment: &Segment,
+        view: &SegmentView<'_>,
         offset: Offset,
     ) -> Result<Option<(u64, BatchHeader)>, ReadError> {
-        let corrupt = match segment.locate(offset) {
+        let corrupt = match view.locate(offset) {
             Err(SegmentError::Corrupt(corruption)) => corruption,
             other => return Ok(other?),
         };
         let damage = self.damage.load();
         let behind = damage.iter().rev().find_map(|range| {
             let resumes = range.resumes_at.filter(|(_, from)| *from <= offset);
-            resumes.filter(|_| range.segment == segment.base_offset())
+            resumes.filter(|_| range.segment == view.segment().base_offset())
         });
         let Some((position, _)) = behind else { return Err(corrupt.into()) };
-        for item in segment.headers(position) {
+        for item in view.headers(position) {
             let (position, header) = item?;
             if header.last_offset() >= offset {
                 return Ok(Some((position, header)));

@@ -53,6 +53,20 @@ impl SealedBatch {
         self.bytes
     }
 
+    /// Lends the bytes to a write; until [`SealedBatch::restore`] the batch is its header alone.
+    pub(crate) fn lend(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Takes lent bytes back.
+    ///
+    /// # Panics
+    /// Where their length is not the batch's.
+    pub(crate) fn restore(&mut self, bytes: Vec<u8>) {
+        assert_eq!(bytes.len(), self.header.total_bytes(), "the bytes that were lent");
+        self.bytes = bytes;
+    }
+
     /// Bytes of header and records before compression; of a batch from outside, as it came.
     pub fn raw_bytes(&self) -> usize {
         self.raw_bytes

@@ -186,12 +186,13 @@ impl ActiveSegment {
     /// Appends batches whose offsets are stamped, as one write, then publishes them. Gives their
     /// buffers back for use again.
     ///
-    /// On failure nothing is published and what was half-written is cut off, at the latest before the
-    /// next append. A full disk does not last; EIO latches the file (see [`crate::io`]).
+    /// On failure nothing is published, `batches` is as it was, and what was half-written is cut off, at
+    /// the latest before the next append. A full disk does not last; EIO latches the file (see
+    /// [`crate::io`]).
     ///
     /// # Panics
     /// Where offsets do not rise.
-    pub fn append(&mut self, batches: Vec<SealedBatch>) -> Result<Vec<Vec<u8>>, SegmentError> {
+    pub fn append(&mut self, batches: &mut Vec<SealedBatch>) -> Result<Vec<Vec<u8>>, SegmentError> {
         let headers: Vec<BatchHeader> = batches.iter().map(|batch| *batch.header()).collect();
         let Some(last) = headers.last() else { return Ok(Vec::new()) };
         self.check_room(&headers)?;
@@ -199,12 +200,15 @@ impl ActiveSegment {
             self.trim()?;
         }
         let mut position = self.len();
-        let data = batches.into_iter().map(SealedBatch::into_bytes).collect();
-        let buffers = self.file.write_all_at(position, data).inspect_err(|_| {
+        let mut buffers: Vec<_> = batches.iter_mut().map(SealedBatch::lend).collect();
+        if let Err(error) = self.file.write_all_at(position, &mut buffers) {
+            batches.iter_mut().zip(buffers).for_each(|(batch, bytes)| batch.restore(bytes));
             self.tail = Tail::Torn;
             // Tried again before the next append, which reports it.
             let _ = self.trim();
-        })?;
+            return Err(error.into());
+        }
+        batches.clear();
         let tables = self.segment.live_tables();
         for header in &headers {
             self.rule.add(position, header, &tables.offsets, &tables.times);

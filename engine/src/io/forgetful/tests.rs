@@ -212,7 +212,9 @@ fn a_full_disk_writes_what_fits_and_has_room_again_after_a_removal() {
     let spare = durable_file(&disk, "b", &[0; 100]);
     disk.fill_up(6);
     file.write_at(0, b"abcd".to_vec()).unwrap();
-    let error = file.write_all_at(4, vec![b"efg".to_vec(), b"hijk".to_vec()]).unwrap_err();
+    let mut buffers = vec![b"efg".to_vec(), b"hijk".to_vec()];
+    let error = file.write_all_at(4, &mut buffers).unwrap_err();
+    assert_eq!(buffers, [b"efg".to_vec(), b"hijk".to_vec()], "handed back");
     assert!(error.is_disk_full());
     assert_eq!(content(&disk, "a").unwrap(), b"abcdefghij", "a short write comes first");
     assert!(file.allocate(100).unwrap_err().is_disk_full());

@@ -31,7 +31,7 @@ fn the_roll_has_what_it_asks_for() {
     assert!(!active.relative_offset_fits(8 + i64::from(i32::MAX)));
     for n in 0..8 {
         assert_eq!(active.is_index_full(), n > 2, "before batch {n}");
-        active.append(vec![batch(7 + n, &[n * 10], 10)]).unwrap();
+        active.append(&mut vec![batch(7 + n, &[n * 10], 10)]).unwrap();
     }
     assert_eq!(active.first_timestamp(), Some(0));
     let (sealed, _) = active.seal().unwrap();
@@ -45,7 +45,7 @@ fn what_i32_cannot_say_is_refused() {
     let folder = Folder::new(4096);
     let mut active = folder.create(0);
     let far = i64::from(i32::MAX);
-    let refused = active.append(vec![batch(0, &[1], 1), batch(far, &[1, 2], 1)]);
+    let refused = active.append(&mut vec![batch(0, &[1], 1), batch(far, &[1, 2], 1)]);
     assert!(
         matches!(refused, Err(SegmentError::Full { last_offset, .. }) if last_offset == far + 1)
     );
@@ -56,16 +56,18 @@ fn what_i32_cannot_say_is_refused() {
 fn a_full_disk_leaves_nothing_half_written_and_passes() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append(plain_batches(3, 100)).unwrap();
+    active.append(&mut plain_batches(3, 100)).unwrap();
     let (len, log) = (active.len(), folder.bytes(0, Suffix::Log));
     folder.disk.fill_up(150);
     let more = || vec![batch(6, &[9], 100), batch(7, &[9], 100)];
-    let Err(SegmentError::Io(error)) = active.append(more()) else { panic!("the disk is full") };
+    let Err(SegmentError::Io(error)) = active.append(&mut more()) else {
+        panic!("the disk is full")
+    };
     assert!(error.is_disk_full());
     assert_eq!((active.len(), active.next_offset()), (len, 6));
     assert_eq!(folder.bytes(0, Suffix::Log), log);
     folder.disk.fill_up(1 << 20);
-    active.append(more()).unwrap();
+    active.append(&mut more()).unwrap();
     assert_eq!(active.segment().locate(7).unwrap().unwrap().1.base_offset, 7);
 }
 
@@ -73,13 +75,13 @@ fn a_full_disk_leaves_nothing_half_written_and_passes() {
 fn a_roll_that_finds_the_disk_full_gives_the_segment_back() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append(plain_batches(20, 10)).unwrap();
+    active.append(&mut plain_batches(20, 10)).unwrap();
     folder.disk.fill_up(10);
     let failure = active.seal().unwrap_err();
     assert!(matches!(&failure.error, SegmentError::Io(error) if error.is_disk_full()));
     let mut active = *failure.segment;
     folder.disk.fill_up(1 << 20);
-    active.append(vec![batch(40, &[1_000], 10)]).unwrap();
+    active.append(&mut vec![batch(40, &[1_000], 10)]).unwrap();
     let (_, seal) = active.seal().unwrap();
     let sealed = folder.sealed(0, 41, Some(seal));
     assert_eq!(sealed.find_timestamp(1_000, 0).unwrap(), Some((1_000, 40)));
@@ -90,10 +92,10 @@ fn a_roll_that_finds_the_disk_full_gives_the_segment_back() {
 fn eio_on_a_write_latches_and_reads_go_on() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append(plain_batches(3, 100)).unwrap();
+    active.append(&mut plain_batches(3, 100)).unwrap();
     folder.disk.fail_write(1);
-    assert!(active.append(vec![batch(6, &[9], 100)]).is_err());
-    assert!(active.append(vec![batch(6, &[9], 100)]).is_err());
+    assert!(active.append(&mut vec![batch(6, &[9], 100)]).is_err());
+    assert!(active.append(&mut vec![batch(6, &[9], 100)]).is_err());
     assert_eq!(headers(active.segment()).len(), 3);
 }
 
@@ -114,7 +116,7 @@ fn reserved_space_stays_until_the_seal() {
     let mut folder = Folder::new(0);
     folder.options.preallocate = Some(1 << 16);
     let mut active = folder.create(0);
-    active.append(plain_batches(3, 100)).unwrap();
+    active.append(&mut plain_batches(3, 100)).unwrap();
     assert_eq!(active.truncate_to(Offset::MAX).unwrap().removed_bytes, 0);
     assert_eq!(folder.bytes(0, Suffix::Log).len(), 1 << 16);
     assert_eq!(headers(active.segment()).len(), 3);
@@ -126,7 +128,7 @@ fn reserved_space_stays_until_the_seal() {
 fn index_files_are_always_as_long_as_their_entries() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append(plain_batches(10, 10)).unwrap();
+    active.append(&mut plain_batches(10, 10)).unwrap();
     active.write_indexes().unwrap();
     assert_eq!(folder.bytes(0, Suffix::Index).len(), 9 * 8);
     assert_eq!(folder.bytes(0, Suffix::TimeIndex).len(), 9 * 12);
@@ -148,7 +150,7 @@ fn index_files_are_always_as_long_as_their_entries() {
 fn opening_with_a_seal_reads_no_batch_but_the_first() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append(plain_batches(50, 100)).unwrap();
+    active.append(&mut plain_batches(50, 100)).unwrap();
     let (_, seal) = active.seal().unwrap();
     let mut log = folder.bytes(0, Suffix::Log);
     log[5_000..].fill(0xEE);
@@ -156,7 +158,7 @@ fn opening_with_a_seal_reads_no_batch_but_the_first() {
     let mut active = folder.open(0, Trust::Seal(&seal)).unwrap();
     assert_eq!((active.next_offset(), active.first_timestamp()), (100, Some(10)));
     assert_eq!(active.segment().max_timestamp().unwrap(), Some((990, 99)));
-    active.append(vec![batch(100, &[2_000], 10)]).unwrap();
+    active.append(&mut vec![batch(100, &[2_000], 10)]).unwrap();
     let located = active.segment().locate(100).unwrap();
     assert_eq!(located.map(|(position, _)| position), Some(log.len() as u64));
     // Without the seal the headers are looked at, and tell.
@@ -168,14 +170,14 @@ fn opening_with_a_seal_reads_no_batch_but_the_first() {
 fn a_truncation_into_a_sealed_segment_reaches_its_readers() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append(plain_batches(20, 100)).unwrap();
+    active.append(&mut plain_batches(20, 100)).unwrap();
     let first_form = active.segment().clone();
     let (sealed, _) = active.seal().unwrap();
     let mut walk = sealed.headers(0);
     walk.next().unwrap().unwrap();
     let mut active = ActiveSegment::reopen(&sealed).unwrap();
     active.truncate_to(20).unwrap();
-    active.append(vec![batch(20, &[7_777], 500)]).unwrap();
+    active.append(&mut vec![batch(20, &[7_777], 500)]).unwrap();
     let ended = walk.find_map(Result::err);
     assert!(matches!(ended, Some(SegmentError::Truncated { .. })));
     for segment in [&first_form, &sealed, active.segment()] {
@@ -190,14 +192,14 @@ fn a_truncation_into_a_sealed_segment_reaches_its_readers() {
 fn tables_read_before_a_truncation_are_not_believed_after_it() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append((0..10).map(|n| batch(n, &[n * 10], 20)).collect()).unwrap();
+    active.append(&mut (0..10).map(|n| batch(n, &[n * 10], 20)).collect()).unwrap();
     let (sealed, _) = active.seal().unwrap();
     assert_eq!(sealed.find_timestamp(55, 0).unwrap(), Some((60, 6)));
     let mut active = ActiveSegment::reopen(&sealed).unwrap();
     active.truncate_to(3).unwrap();
     // The batch at offset 5 is as the old table says; what stands before it is not.
     for (offset, timestamp) in [(3, 95), (4, 40), (5, 50), (6, 60)] {
-        active.append(vec![batch(offset, &[timestamp], 20)]).unwrap();
+        active.append(&mut vec![batch(offset, &[timestamp], 20)]).unwrap();
     }
     for segment in [&sealed, active.segment()] {
         assert_eq!(segment.find_timestamp(55, 0).unwrap(), Some((95, 3)));
@@ -208,12 +210,12 @@ fn tables_read_before_a_truncation_are_not_believed_after_it() {
 fn a_truncation_that_the_disk_refuses_is_made_good_later() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append(plain_batches(20, 100)).unwrap();
+    active.append(&mut plain_batches(20, 100)).unwrap();
     folder.disk.fail_sync(1);
     assert!(active.file().sync(SyncKind::Data).is_err()); // latches: the log cannot be cut
     assert!(active.truncate_to(10).is_err());
     assert_eq!((active.next_offset(), headers(active.segment()).len()), (10, 5));
-    assert!(active.append(vec![batch(10, &[1], 1)]).is_err());
+    assert!(active.append(&mut vec![batch(10, &[1], 1)]).is_err());
     assert!(active.truncate_to(10).is_err());
 }
 
@@ -221,7 +223,7 @@ fn a_truncation_that_the_disk_refuses_is_made_good_later() {
 fn aborted_transactions_are_kept_cut_and_read_again() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append(plain_batches(20, 10)).unwrap();
+    active.append(&mut plain_batches(20, 10)).unwrap();
     let aborted = |first_offset, last_offset| AbortedTransaction {
         producer_id: 5,
         first_offset,
@@ -257,7 +259,7 @@ fn aborted_transactions_are_kept_cut_and_read_again() {
 fn a_retired_segment_is_read_until_it_is_dropped() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
-    active.append(plain_batches(20, 10)).unwrap();
+    active.append(&mut plain_batches(20, 10)).unwrap();
     let (_, seal) = active.seal().unwrap();
     let sealed = folder.sealed(0, 40, Some(seal));
     sealed.retire().unwrap();

@@ -3,10 +3,10 @@
 use super::*;
 use crate::{error::Corruption, record::Batch, segment::Seal};
 
-fn sealed_folder(batches: Vec<SealedBatch>) -> (Folder, Seal) {
+fn sealed_folder(mut batches: Vec<SealedBatch>) -> (Folder, Seal) {
     let folder = Folder::new(150);
     let mut active = folder.create(0);
-    active.append(batches).unwrap();
+    active.append(&mut batches).unwrap();
     let (_, seal) = active.seal().unwrap();
     (folder, seal)
 }

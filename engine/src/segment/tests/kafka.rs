@@ -102,7 +102,7 @@ fn the_same_batches_give_the_same_files() {
         for (position, header) in headers(&segment) {
             let bytes = segment.read(position, u64::MAX, 0, true).unwrap();
             assert_eq!(bytes.len(), header.total_bytes());
-            ours.append(vec![SealedBatch::check(bytes).unwrap()]).unwrap();
+            ours.append(&mut vec![SealedBatch::check(bytes).unwrap()]).unwrap();
         }
         for entry in segment.transactions().unwrap().iter() {
             ours.append_aborted(entry).unwrap();
@@ -132,7 +132,7 @@ fn kafkas_last_segment_is_appended_to() {
                 .unwrap();
         assert_eq!(options.metrics.index_rebuilds.get(), 0);
         let next = active.next_offset();
-        active.append(vec![batch(next, &[i64::MAX / 2], 10)]).unwrap();
+        active.append(&mut vec![batch(next, &[i64::MAX / 2], 10)]).unwrap();
         let (sealed, _) = active.seal().unwrap();
         assert_eq!(sealed.find_timestamp(i64::MAX / 2, 0).unwrap(), Some((i64::MAX / 2, next)));
     }

@@ -186,7 +186,7 @@ impl Pair {
             sealed.push(batch);
         }
         let expected: Vec<_> = sealed.iter().map(|batch| batch.bytes().to_vec()).collect();
-        assert_eq!(self.active.append(sealed).unwrap(), expected);
+        assert_eq!(self.active.append(&mut sealed).unwrap(), expected);
     }
 
     /// Seals the segment; checks its files and its sealed form, with and without the seal.

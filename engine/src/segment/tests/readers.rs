@@ -70,7 +70,7 @@ fn append_up_to(active: &mut ActiveSegment, end: Offset, random: &mut fastrand::
             batches.push(batch(base, &timestamps, random.usize(0..400)));
             base += timestamps.len() as i64;
         }
-        active.append(batches).unwrap();
+        active.append(&mut batches).unwrap();
     }
 }
 
