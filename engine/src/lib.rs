@@ -16,11 +16,13 @@
 pub mod clock;
 pub mod commit;
 pub mod consumer;
+pub mod engine;
 pub mod error;
 pub mod io;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod options;
 pub mod record;
 pub mod segment;
 pub mod topic;

@@ -19,6 +19,8 @@ pub const RATIO_FREE_BYTES: usize = 4 << 20;
 pub const MAX_GROUP_BYTES: usize = 64 << 20;
 /// Longest topic name, in bytes (Kafka: 249, so that folder names stay under 255).
 pub const MAX_TOPIC_NAME: usize = 249;
+/// Most partitions of one topic.
+pub const MAX_PARTITIONS: u32 = 100_000;
 /// Largest relative offset inside one segment: index entries store it as `i32`.
 pub const MAX_RELATIVE_OFFSET: i64 = i32::MAX as i64;
 /// Batches remembered for each producer id, to recognise a repeated send (Kafka: 5).

@@ -278,12 +278,10 @@ fn expect_record<'a>(
     record: Option<Result<Record<'a>, BatchError>>,
     batch: &StoredBatch,
 ) -> Result<Record<'a>, Corruption> {
-    match record {
-        Some(result) => result.map_err(|error| batch.corruption(error)),
-        None => {
-            let (path, position) = (batch.fetched.path(), batch.fetched.position());
-            let (at, count) = (position + batch.at as u64, batch.header.record_count);
-            Err(Corruption::new(path, at, "records", count, "fewer of the offsets asked for"))
-        }
+    if let Some(result) = record {
+        return result.map_err(|error| batch.corruption(error));
     }
+    let at = batch.fetched.position() + batch.at as u64;
+    let (path, count) = (batch.fetched.path(), batch.header.record_count);
+    Err(Corruption::new(path, at, "records", count, "fewer of the offsets asked for"))
 }

@@ -292,7 +292,7 @@ fn control_batches_are_passed_over() {
 #[test]
 fn fetch_min_bytes_are_waited_for_across_partitions() {
     let topic = topic(2);
-    let options = earliest().fetch_min_bytes(600).fetch_max_wait(Duration::from_secs(3600));
+    let options = earliest().fetch_min_bytes(600).fetch_max_wait(Duration::from_hours(1));
     let mut consumer = consumer(options, &topic);
     let mut context = Context::from_waker(Waker::noop());
     let mut polls = 0;

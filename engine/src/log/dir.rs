@@ -1,7 +1,7 @@
 //! One log dir: its lock, its checkpoints, its group commit. What all partitions of a folder share.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -50,7 +50,10 @@ pub struct LogDir {
     /// What the next checkpoint says. The lock is held while it is written, so that an older state
     /// never replaces a newer one.
     states: Mutex<BTreeMap<TopicPartition, PartitionState>>,
-    _lock: Box<dyn Lock>,
+    /// Partitions that are gone: what was found of them says nothing of a new one of that name.
+    forgotten: Mutex<BTreeSet<TopicPartition>>,
+    /// Empty once the folder is given back.
+    lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
 impl LogDir {
@@ -83,7 +86,8 @@ impl LogDir {
             found,
             damaged,
             states: Mutex::new(states),
-            _lock: lock,
+            forgotten: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
         };
         remove_clean_shutdown(storage, path)?;
         dir.write_state(Closed::Open, &dir.states.lock())?;
@@ -117,6 +121,9 @@ impl LogDir {
 
     /// Where a partition's recovery starts, as found when the folder was opened.
     pub fn start_state(&self, partition: &TopicPartition) -> Result<StartState, LogStartConflict> {
+        if self.forgotten.lock().contains(partition) {
+            return start_of(&Witnesses::default(), partition);
+        }
         start_of(&self.found, partition)
     }
 
@@ -136,10 +143,11 @@ impl LogDir {
         self.write(Closed::Open, &states)
     }
 
-    /// A partition is gone: no checkpoint speaks of it any more.
-    pub fn forget(&self, partition: &TopicPartition) -> Result<(), IoError> {
+    /// Partitions are gone: no checkpoint speaks of them any more.
+    pub fn forget(&self, partitions: &[TopicPartition]) -> Result<(), IoError> {
+        self.forgotten.lock().extend(partitions.iter().cloned());
         let mut states = self.states.lock();
-        states.remove(partition);
+        states.retain(|partition, _| !partitions.contains(partition));
         self.write(Closed::Open, &states)
     }
 
@@ -148,10 +156,18 @@ impl LogDir {
         self.write(Closed::Open, &self.states.lock())
     }
 
-    /// Writes what was noted as final, then the clean-shutdown marker. Every partition must be closed.
+    /// Writes what was noted as final, then the clean-shutdown marker, and gives the folder back.
+    /// Every partition must be closed.
     pub fn close(&self) -> Result<(), IoError> {
         self.write(Closed::Clean, &self.states.lock())?;
-        write_clean_shutdown(&self.storage, &self.path)
+        write_clean_shutdown(&self.storage, &self.path)?;
+        self.release();
+        Ok(())
+    }
+
+    /// Gives the folder back as a crash would leave it. No partition may be written to any more.
+    pub fn release(&self) {
+        self.lock.lock().take();
     }
 
     /// Ours first while the folder is in use: where the two disagree after a crash, ours is the newer

@@ -151,7 +151,7 @@ impl PartitionLog {
             let mut writer = self.writer.lock();
             let due = matches!(writer.state, WriterState::Open) && writer.next_retention <= now;
             if due {
-                writer.next_retention = now + self.config.retention_check_interval;
+                writer.next_retention = now.saturating_add(self.config.retention_check_interval);
                 let (now_ms, after) = (self.clock.wall_ms(), self.config.producer_id_expiration_ms);
                 writer.producers.expire(now_ms, after);
             }
@@ -219,7 +219,7 @@ impl PartitionLog {
         let gone = set.as_slice()[1..].iter().take_while(|it| it.base_offset() <= start).count();
         let (kept, removed) = set.without_prefix(gone.min(last));
         self.segments.store(Arc::new(kept));
-        let at = now + self.config.file_delete_delay;
+        let at = now.saturating_add(self.config.file_delete_delay);
         for segment in &removed {
             let base = segment.base_offset();
             writer.unsynced.retain(|other| other.base_offset() != base);

@@ -293,7 +293,9 @@ mod tests {
     fn log_dirs(count: usize) -> (tempfile::TempDir, Vec<PathBuf>) {
         let root = tempfile::tempdir().unwrap();
         let dirs: Vec<_> = (0..count).map(|n| root.path().join(n.to_string())).collect();
-        dirs.iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
+        for dir in &dirs {
+            std::fs::create_dir(dir).unwrap();
+        }
         (root, dirs)
     }
 

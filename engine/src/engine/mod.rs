@@ -1,0 +1,162 @@
+//! The engine: log dirs, topics, producers and consumers under one roof.
+//!
+//! The only room that makes threads of its own: one for housekeeping, and a few for the time of an
+//! open or a close.
+
+mod close;
+mod error;
+mod house;
+mod open;
+mod parallel;
+mod registry;
+mod report;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, RwLock};
+
+pub use error::{CloseError, CreateTopicError, DeleteTopicError, OpenError};
+pub use report::{EngineMetrics, EngineReport, LogDirMetrics, LogDirReport};
+
+use house::{House, Keeper};
+use registry::Registry;
+
+use crate::{
+    consumer::{Consumer, ConsumerOptions},
+    log::{LogDir, PartitionLog},
+    options::EngineOptions,
+    topic::{Topic, TopicConfig},
+    types::TopicName,
+};
+
+/// An open engine. Share it by reference or in an `Arc`.
+///
+/// [`Engine::close`] ends it cleanly. Dropping it without that is what a crash would be: nothing more is
+/// written, and the next open recovers. Either way topics, producers and consumers that are still held
+/// then give typed errors, and the folders are free to be opened again.
+#[derive(Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    report: EngineReport,
+    keeper: Mutex<Option<Keeper>>,
+}
+
+/// What the engine and its housekeeping thread share.
+#[derive(Debug)]
+struct Shared {
+    options: EngineOptions,
+    dirs: Vec<Arc<LogDir>>,
+    topics: RwLock<BTreeMap<TopicName, Arc<Topic>>>,
+    /// Held while topics come and go. Taken after `house` and before `topics`.
+    registry: Mutex<Registry>,
+    house: Mutex<House>,
+    closed: AtomicBool,
+}
+
+impl Engine {
+    /// Opens the log dirs: locks them, takes back and finishes what a crash left half-done, recovers
+    /// the partitions in parallel.
+    pub fn open(options: EngineOptions) -> Result<Self, OpenError> {
+        open::open(options)
+    }
+
+    /// What the open found and did.
+    pub fn recovery_report(&self) -> &EngineReport {
+        &self.report
+    }
+
+    /// Makes a topic: its partitions spread over the log dirs, each where the fewest are. When it
+    /// returns, the topic is durable, whatever its `durability`; a crash before leaves nothing of it.
+    pub fn create_topic(
+        &self,
+        name: &str,
+        partitions: u32,
+        config: TopicConfig,
+    ) -> Result<Arc<Topic>, CreateTopicError> {
+        self.shared.create_topic(name, partitions, config)
+    }
+
+    /// Deletes a topic with all its records. Who still holds it gets errors from now on; its files go
+    /// after `file.delete.delay.ms`.
+    pub fn delete_topic(&self, name: &str) -> Result<(), DeleteTopicError> {
+        self.shared.delete_topic(name)
+    }
+
+    /// The topic of that name.
+    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        let topics = self.shared.topics.read();
+        let topic = topics.get(&TopicName::new(name).ok()?)?;
+        (!topic.is_deleted()).then(|| topic.clone())
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        let topics = self.shared.topics.read();
+        topics.values().filter(|topic| !topic.is_deleted()).cloned().collect()
+    }
+
+    /// A consumer without partitions; assign some.
+    pub fn consumer(&self, options: ConsumerOptions) -> Consumer {
+        Consumer::new(options)
+    }
+
+    /// What happened so far.
+    pub fn metrics(&self) -> EngineMetrics {
+        let topics = self.topics();
+        EngineMetrics::of(&self.shared.dirs, topics.iter().flat_map(|topic| topic.partitions()))
+    }
+
+    /// Does what is due at `now` ([`Clock::monotonic`](crate::clock::Clock::monotonic)): retention,
+    /// removal of deleted files, checkpoints. Gives the time of the next call; an earlier one does no
+    /// harm. For [`Housekeeping::Manual`](crate::options::Housekeeping::Manual).
+    pub fn keep_house(&self, now: Duration) -> Duration {
+        self.shared.keep_house(now)
+    }
+
+    /// Closes the engine: every log is synced and trimmed to Kafka's shape, checkpoints and producers'
+    /// snapshots are written, the clean-shutdown markers last. Where something fails, the rest is
+    /// closed all the same. Close producers before: what they have not sent yet is refused afterwards.
+    pub fn close(&self) -> Result<(), CloseError> {
+        self.stop_keeper();
+        self.shared.close()
+    }
+
+    fn stop_keeper(&self) {
+        if let Some(keeper) = self.keeper.lock().take() {
+            keeper.stop();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop_keeper();
+        self.shared.abandon();
+    }
+}
+
+impl Shared {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Every partition, with its topic.
+    fn logs(&self) -> Vec<(Arc<Topic>, Arc<PartitionLog>)> {
+        let topics = self.topics.read();
+        let pairs = topics
+            .values()
+            .flat_map(|topic| topic.partitions().iter().map(|log| (topic.clone(), log.clone())));
+        pairs.collect()
+    }
+
+    fn threads(&self) -> usize {
+        self.options.recovery_threads.unwrap_or_else(parallel::cores)
+    }
+}
