@@ -58,7 +58,6 @@ impl UnrecoveredLog {
             }
         };
         changed |= epochs.truncate_from_end(log_end);
-        changed |= epochs.truncate_from_start(log_start);
         if !clean {
             // The checkpoint is written before a term's first batch, Kafka's may be behind.
             for segment in set.from(self.start.recovery_point) {
@@ -67,6 +66,8 @@ impl UnrecoveredLog {
                 }
             }
         }
+        // Last: a segment that is kept may begin before the log start.
+        changed |= epochs.truncate_from_start(log_start);
         if changed {
             epochs.store(self.storage(), &self.path)?;
         }
