@@ -1,1 +1,5 @@
+//! Tests of one partition's log, over the simulated disk.
 
+mod append;
+mod bench;
+mod fetch;

@@ -1,0 +1,216 @@
+//! Fetches, look-ups by time, watermarks and commits.
+
+use std::sync::Arc;
+
+use super::bench::{Bench, NOW_MS, batch, batch_at, batch_of, build, partition, read, small};
+use crate::{
+    io::Loss,
+    log::{CommitError, Isolation, LogConfig, ReadError, UnrecoveredLog, commit_all},
+    record::{BatchSettings, Marker, control_batch},
+    types::{Durability, Offset, TopicPartition},
+};
+
+fn written() -> LogConfig {
+    LogConfig { durability: Durability::Written, ..small() }
+}
+
+#[test]
+fn a_fetch_gives_whole_batches_and_the_first_one_whatever_its_size() {
+    let bench = Bench::new(LogConfig::default());
+    bench.log.append(vec![batch(&["0", "1", "2"]), batch(&["3"]), batch(&["4", "5"])], 1).unwrap();
+    let sizes: Vec<usize> = {
+        let fetched = bench.log.fetch(0, 1 << 20, Isolation::LogEnd).unwrap();
+        fetched.batches().map(|batch| batch.unwrap().bytes().len()).collect()
+    };
+    let total: usize = sizes.iter().sum();
+    for max_bytes in 0..total + 2 {
+        let fetched = bench.log.fetch(0, max_bytes, Isolation::LogEnd).unwrap();
+        let mut expected = sizes[0];
+        let fits: usize = sizes[1..]
+            .iter()
+            .map_while(|size| {
+                expected += size;
+                (expected <= max_bytes).then_some(*size)
+            })
+            .sum();
+        assert_eq!(fetched.bytes().len(), sizes[0] + fits, "at most {max_bytes}");
+    }
+    for (offset, first) in [(0, 0), (1, 0), (2, 0), (3, 3), (4, 4), (5, 4)] {
+        let fetched = bench.log.fetch(offset, 1, Isolation::LogEnd).unwrap();
+        assert_eq!(fetched.first_offset(), first);
+        assert_eq!(fetched.batches().count(), 1);
+    }
+}
+
+#[test]
+fn what_is_outside_the_log_is_out_of_range() {
+    let bench = Bench::new(small());
+    bench.append_each(0..9);
+    bench.log.delete_records_before(3).unwrap();
+    for offset in [Offset::MIN, -1, 0, 2, 10, Offset::MAX] {
+        let refused = bench.log.fetch(offset, 100, Isolation::Committed);
+        let right = matches!(
+            refused,
+            Err(ReadError::OutOfRange { log_start: 3, log_end: 9, offset: found }) if found == offset
+        );
+        assert!(right, "{refused:?}");
+    }
+    let end = bench.log.fetch(9, 100, Isolation::LogEnd).unwrap();
+    assert!(end.is_empty());
+    assert_eq!((end.first_offset(), end.next_offset()), (9, 9));
+}
+
+#[test]
+fn consumers_of_a_durable_partition_see_what_is_durable() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    for value in 3..9 {
+        bench.append(&[&value.to_string()]);
+    }
+    let durable = bench.log.watermarks().durable_end;
+    assert!((3..9).contains(&durable), "a roll commits what is before it: {durable}");
+    let committed = read(&bench.log, 0, Isolation::Committed).unwrap();
+    assert_eq!(committed.len() as Offset, durable);
+    assert_eq!(read(&bench.log, 0, Isolation::LogEnd).unwrap().len(), 9);
+    let waiting = bench.log.fetch(8, 1 << 20, Isolation::Committed).unwrap();
+    assert!(waiting.is_empty());
+    assert_eq!((waiting.first_offset(), waiting.next_offset()), (8, 8));
+    bench.log.commit(9).unwrap();
+    assert_eq!(bench.log.readable().get(), 9);
+    assert_eq!(bench.marks(), [0, 0, 9, 9, 9]);
+    assert_eq!(read(&bench.log, 0, Isolation::Committed).unwrap().len(), 9);
+}
+
+#[test]
+fn consumers_of_a_written_partition_see_what_is_written() {
+    let bench = Bench::new(written());
+    for value in 0..9 {
+        bench.append(&[&value.to_string()]);
+        assert_eq!(bench.log.readable().get(), value + 1);
+    }
+    assert_eq!(bench.marks(), [0, 0, 0, 9, 9]);
+    assert_eq!(read(&bench.log, 0, Isolation::Committed).unwrap().len(), 9);
+    bench.log.commit(9).unwrap();
+    assert_eq!(bench.marks(), [0, 0, 9, 9, 9]);
+    assert_eq!(bench.cut_power(Loss::Everything).offsets().len(), 9);
+}
+
+#[test]
+fn stable_readers_stop_at_the_first_open_transaction() {
+    let bench = Bench::new(written());
+    let settings = BatchSettings {
+        producer_id: 3,
+        producer_epoch: 0,
+        base_sequence: 0,
+        transactional: true,
+        ..Default::default()
+    };
+    bench.append(&["0"]);
+    bench.log.append(vec![build(settings, NOW_MS, &["1"])], 1).unwrap();
+    bench.append(&["2"]);
+    assert_eq!(bench.log.last_stable_offset(), 1);
+    assert_eq!(read(&bench.log, 0, Isolation::Stable).unwrap().len(), 1);
+    assert_eq!(read(&bench.log, 0, Isolation::Committed).unwrap().len(), 3);
+    bench.log.append(vec![control_batch(Marker::Commit, 3, 0, 0, NOW_MS)], 1).unwrap();
+    assert_eq!(bench.log.last_stable_offset(), 4);
+    assert!(bench.log.fetch(3, 1 << 20, Isolation::Stable).unwrap().next_offset() == 4);
+}
+
+#[test]
+fn every_offset_is_found_by_its_time() {
+    let bench = Bench::new(small());
+    // Two records a batch, a millisecond apart, a batch every 10 ms; one straggler from the past.
+    for n in 0..20 {
+        let at = if n == 7 { NOW_MS } else { NOW_MS + n * 10 };
+        bench.log.append(vec![batch_at(at, &["a", "b"])], 1).unwrap();
+    }
+    bench.log.commit(40).unwrap();
+    let timestamps: Vec<(i64, Offset)> = (0..20)
+        .flat_map(|n| {
+            let at = if n == 7 { NOW_MS } else { NOW_MS + n * 10 };
+            [(at, n * 2), (at + 1, n * 2 + 1)]
+        })
+        .collect();
+    let check = |bench: &Bench| {
+        let start = bench.log.watermarks().log_start;
+        for asked in NOW_MS - 5..NOW_MS + 200 {
+            let mut later =
+                timestamps.iter().filter(|(at, offset)| *at >= asked && *offset >= start);
+            let found = bench.log.offset_for_timestamp(asked).unwrap();
+            assert_eq!(found.as_ref(), later.next(), "first record at {asked} or later");
+        }
+    };
+    check(&bench);
+    let bench = bench.reopen();
+    check(&bench);
+    bench.log.delete_records_before(13).unwrap();
+    check(&bench);
+    check(&bench.kill());
+}
+
+#[test]
+fn a_time_beyond_what_may_be_read_is_not_found() {
+    let bench = Bench::new(LogConfig::default());
+    bench.log.append(vec![batch_at(NOW_MS, &["0"])], 1).unwrap();
+    bench.log.commit(1).unwrap();
+    bench.log.append(vec![batch_at(NOW_MS + 9, &["1"])], 1).unwrap();
+    assert_eq!(bench.log.offset_for_timestamp(NOW_MS + 1).unwrap(), None);
+    bench.log.commit(2).unwrap();
+    assert_eq!(bench.log.offset_for_timestamp(NOW_MS + 1).unwrap(), Some((NOW_MS + 9, 1)));
+}
+
+#[test]
+fn nothing_can_be_durable_beyond_the_log_end() {
+    let bench = Bench::new(LogConfig::default());
+    let end = bench.append_each(0..3);
+    let refused = bench.log.commit(end + 1);
+    assert!(matches!(refused, Err(CommitError::Truncated { upto: 4 })), "{refused:?}");
+    bench.log.commit(end).unwrap();
+    bench.log.commit(0).unwrap();
+}
+
+#[test]
+fn one_sync_serves_all_who_wait() {
+    let bench = Bench::new(LogConfig::default());
+    for value in 0..50 {
+        bench.append(&[&value.to_string()]);
+    }
+    let syncs = || bench.dir.commit().metrics().syncs.get();
+    let before = syncs();
+    bench.log.commit(1).unwrap();
+    for upto in 1..=50 {
+        bench.log.commit(upto).unwrap();
+    }
+    assert_eq!(syncs() - before, 1);
+}
+
+#[test]
+fn many_partitions_share_one_submission_and_errors_stay_apart() {
+    let bench = Bench::new(LogConfig::default());
+    let logs: Vec<_> = (1..=4)
+        .map(|number| {
+            let partition = TopicPartition::new(partition().topic, number);
+            let (config, clock) = (bench.config.clone(), bench.clock.clone());
+            let open = UnrecoveredLog::open(&bench.dir, &partition, config, clock);
+            Arc::new(open.unwrap().recover().unwrap().0)
+        })
+        .collect();
+    for log in &logs {
+        log.append(vec![batch(&["0"])], 1).unwrap();
+    }
+    let metrics = bench.dir.commit().metrics();
+    let (rounds, syncs) = (metrics.rounds.get(), metrics.syncs.get());
+    let wanted: Vec<_> = logs.iter().map(|log| (log.clone(), 1)).collect();
+    assert!(commit_all(&wanted).iter().all(Result::is_ok));
+    assert_eq!((metrics.rounds.get() - rounds, metrics.syncs.get() - syncs), (1, 4));
+
+    for log in &logs {
+        log.append(vec![batch_of(1, 0, &["1"])], 1).unwrap();
+    }
+    bench.disk.fail_sync(2);
+    let wanted: Vec<_> = logs.iter().map(|log| (log.clone(), 2)).collect();
+    let results = commit_all(&wanted);
+    let failed: Vec<_> = results.iter().map(Result::is_err).collect();
+    assert_eq!(failed, [false, true, false, false], "{results:?}");
+    assert_eq!(logs[1].watermarks().durable_end, 1);
+}
