@@ -106,9 +106,9 @@ impl Recorder {
         Self { start, measured_from_ns, open_loop, latencies }
     }
 
-    /// The records of one batch are acknowledged now: their tags, in the order of their sending.
-    pub fn acknowledged(&self, tags: &[u64]) {
-        self.acknowledged_at(tags, self.start.elapsed().as_nanos() as u64);
+    /// The records of one batch were acknowledged `at`: their tags, in the order of their sending.
+    pub fn acknowledged(&self, tags: &[u64], at: Instant) {
+        self.acknowledged_at(tags, at.saturating_duration_since(self.start).as_nanos() as u64);
     }
 
     /// The records of one batch have failed.

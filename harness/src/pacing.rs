@@ -49,6 +49,19 @@ impl Schedule {
             Self::Closed => 0,
         }
     }
+
+    /// Number of this producer's records that are due before `ns`. 0 in the closed loop.
+    pub fn due_before(self, ns: u64) -> u64 {
+        match self {
+            Self::Open { rate, producers, producer } => {
+                let all = (u128::from(ns) * u128::from(rate)).div_ceil(1_000_000_000) as u64;
+                let index = all.saturating_sub(producer).div_ceil(producers);
+                // Due times are rounded down, so the next one may be due just before as well.
+                index + u64::from(self.due_ns(index) < ns)
+            }
+            Self::Closed => 0,
+        }
+    }
 }
 
 /// Lets one producer's records go in time and keeps account of what the generator itself did wrong.
@@ -61,6 +74,7 @@ pub struct Pacer {
     now_ns: u64,
     since_clock_read: u32,
     woke_ns: u64,
+    has_waited: bool,
     lag: GeneratorLag,
 }
 
@@ -99,6 +113,7 @@ impl Pacer {
             now_ns: 0,
             since_clock_read: RECORDS_PER_CLOCK_READ,
             woke_ns: 0,
+            has_waited: false,
             lag: GeneratorLag::new(),
         }
     }
@@ -108,6 +123,7 @@ impl Pacer {
     pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Stamps> {
         let due_ns = self.schedule.due_ns(self.index);
         self.index += 1;
+        self.has_waited = false;
         match self.schedule {
             Schedule::Closed => {
                 self.glance();
@@ -133,9 +149,15 @@ impl Pacer {
         }
     }
 
-    /// Nanoseconds since the start as of the last clock read: at most a few records ago.
-    pub fn now_ns(&self) -> u64 {
-        self.now_ns
+    /// Whether the last record had to be waited for.
+    pub fn has_waited(&self) -> bool {
+        self.has_waited
+    }
+
+    /// Forgets the generator's account so far: the warm-up is over.
+    pub fn restart_account(&mut self) {
+        self.lag.histogram.reset();
+        self.lag.spun_ns = 0;
     }
 
     /// The generator's own account, at the end.
@@ -164,6 +186,7 @@ impl Pacer {
                 self.lag.spun_ns += self.now_ns - from;
             }
             self.woke_ns = self.now_ns;
+            self.has_waited = true;
         }
         true
     }
@@ -199,6 +222,21 @@ mod tests {
         let schedule = Schedule::Open { rate: 3, producers: 1, producer: 0 };
         assert_eq!(schedule.due_ns(3_000_000), 1_000_000_000_000_000);
         assert_eq!(schedule.due_ns(1), 333_333_333);
+    }
+
+    #[test]
+    fn what_is_due_by_a_time_is_counted() {
+        for (rate, producers) in [(1_000, 1), (3, 1), (7, 3), (999_983, 2)] {
+            for producer in 0..producers {
+                let schedule = Schedule::Open { rate, producers, producer };
+                for ns in [0, 1, 1_000_000, 333_333_333, 333_333_334, 1_000_000_000, 1_500_000_001]
+                {
+                    let count = schedule.due_before(ns);
+                    assert!(count == 0 || schedule.due_ns(count - 1) < ns, "{schedule:?} {ns}");
+                    assert!(schedule.due_ns(count) >= ns, "{schedule:?} {ns}");
+                }
+            }
+        }
     }
 
     #[test]

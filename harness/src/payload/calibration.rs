@@ -3,16 +3,15 @@
 //! median 887 bytes), lines of a novel. One codec call a batch, as in the engine.
 
 use super::{PayloadKind, Pool};
-use crate::size::ByteSize;
 
 const BATCH: usize = 16 << 10;
-const BATCHES: usize = 300;
+const BATCHES: usize = 60;
 /// Length, attributes, timestamp and offset deltas, null key, value length, header count.
 const FRAMING: usize = 10;
 
 /// Ratios of lz4 (level 1) and zstd (level 3).
 fn ratios(kind: &PayloadKind, record_size: usize) -> (f64, f64) {
-    let pool = Pool::fill(kind, ByteSize(record_size as u64), 42, &mut |_| ()).unwrap();
+    let pool = Pool::small(kind, record_size, 42);
     let mut nth = 0;
     let (mut raw, mut lz4, mut zstd) = (0, 0, 0);
     for _ in 0..BATCHES {
