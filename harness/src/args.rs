@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use trunkline::{record::Compression, types::Durability};
 
 use crate::{
-    acks::Acks, count::Count, keys::KeyKind, payload::PayloadKind, precondition::Allowances,
-    rate::Rate, size::ByteSize, span::Span,
+    acks::Acks, count::Count, keys::KeyKind, main_job::DEFAULT_MEASURE, payload::PayloadKind,
+    precondition::Allowances, rate::Rate, size::ByteSize, span::Span,
 };
 
 /// What linger, batch size and compression buy on your own disks, measured
@@ -120,7 +120,7 @@ pub struct MainJobArgs {
     #[arg(long, value_name = "LEVEL", default_value_t = Durability::Durable)]
     pub durability: Durability,
     /// How long each of the 54 runs measures, after a warm-up of a fifth of it
-    #[arg(long, value_name = "TIME", default_value = "1200ms")]
+    #[arg(long, value_name = "TIME", default_value_t = DEFAULT_MEASURE)]
     pub measure: Span,
     /// What is allowed although it spoils results.
     #[command(flatten)]

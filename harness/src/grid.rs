@@ -68,7 +68,7 @@ pub fn single(args: &GridArgs, default_duration: Duration) -> Result<Workload, G
 /// each shuffled, so that a drift of the disk hits all cells alike. Full speed comes first in the
 /// first repetition where percentages of it are asked for.
 pub fn order(workloads: &[Workload], repeats: u32, seed: u64) -> Vec<Planned> {
-    let mut random = fastrand::Rng::with_seed(seed ^ 0x6f72_6465_72);
+    let mut random = fastrand::Rng::with_seed(seed ^ 0x006f_7264_6572);
     let percentages = workloads.iter().any(|w| matches!(w.rate, Rate::PercentOfMax(_)));
     let mut planned = Vec::new();
     for repeat in 0..repeats {

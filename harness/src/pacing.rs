@@ -84,20 +84,23 @@ pub struct Pacer {
 pub struct GeneratorLag {
     /// Lag of each paced record, in nanoseconds.
     pub histogram: hdrhistogram::Histogram<u64>,
-    /// CPU time spent spinning, in nanoseconds.
+    /// Time spent spinning, in nanoseconds.
     pub spun_ns: u64,
+    /// Time spent sleeping, in nanoseconds.
+    pub slept_ns: u64,
 }
 
 impl GeneratorLag {
     /// None.
     pub fn new() -> Self {
-        Self { histogram: latency::histogram(), spun_ns: 0 }
+        Self { histogram: latency::histogram(), spun_ns: 0, slept_ns: 0 }
     }
 
     /// Adds another producer's.
     pub fn merge(&mut self, other: &Self) {
         self.histogram += &other.histogram;
         self.spun_ns += other.spun_ns;
+        self.slept_ns += other.slept_ns;
     }
 }
 
@@ -157,7 +160,7 @@ impl Pacer {
     /// Forgets the generator's account so far: the warm-up is over.
     pub fn restart_account(&mut self) {
         self.lag.histogram.reset();
-        self.lag.spun_ns = 0;
+        (self.lag.spun_ns, self.lag.slept_ns) = (0, 0);
     }
 
     /// The generator's own account, at the end.
@@ -175,8 +178,10 @@ impl Pacer {
                     return false;
                 }
                 let early = if self.may_spin { WAKE_EARLY_NS } else { 0 };
+                let from = self.now_ns;
                 thread::sleep(Duration::from_nanos((left - early).min(LONGEST_SLEEP_NS)));
                 self.read_clock();
+                self.lag.slept_ns += self.now_ns - from;
             } else {
                 let from = self.now_ns;
                 while self.now_ns < due_ns {

@@ -69,7 +69,7 @@ impl RunResult {
     /// Puts a run's figures together.
     pub fn new(workload: &Workload, machine: &Machine, measured: &Measured) -> Self {
         let records = measured.latencies.records;
-        let elapsed = measured.latencies.last_ns.saturating_sub(measured.measured_from_ns);
+        let elapsed = measured.latencies.last_ns.saturating_sub(measured.from_ns);
         let elapsed_seconds = elapsed as f64 / 1e9;
         let per = |total: f64, by: f64| (by > 0.0).then(|| digits(total / by));
         let rate = |total: u64| per(total as f64, elapsed_seconds).unwrap_or(0.0);
@@ -180,7 +180,7 @@ pub(crate) mod tests {
         (latencies.records, latencies.last_ns) = (records, 3_000_000_000);
         Measured {
             started: "2026-01-01T00:00:00Z".into(),
-            measured_from_ns: 1_000_000_000,
+            from_ns: 1_000_000_000,
             latencies,
             user_bytes: records * 1_000,
             counters: Counters {

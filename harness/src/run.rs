@@ -11,6 +11,7 @@ use crate::{
     grid,
     hlog::IntervalLog,
     machine::Machine,
+    memory,
     percentile::Percentiles,
     precondition,
     progress::Progress,
@@ -38,7 +39,8 @@ pub fn run(args: &RunArgs, stop: &Stop) -> Result<(), Failure> {
     let (pool, keys) = supplies.of(&workload)?;
 
     let mut progress = Progress::new();
-    let job = Job { workload: &workload, dir: dir.path(), pool, keys, hlog, stop };
+    let memory_touched = memory::touch(expected);
+    let job = Job { workload: &workload, dir: dir.path(), pool, keys, hlog, memory_touched, stop };
     let outcome = drive::run(job, &mut |moment| {
         progress.show(moment.done, || line(moment));
     });
@@ -80,22 +82,25 @@ pub fn line(moment: &Moment) -> String {
 pub fn summary(workload: &Workload, result: &RunResult) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
-        text.push_str(line.trim_end());
+        text.push_str(&line);
         text.push('\n');
     };
-    line(format!("{}\n", settings(workload, result)));
+    line(settings(workload, result));
+    line(String::new());
     line(format!(
-        "  {} records/s    {} MB/s    ({} records of {} in {} s)\n",
+        "  {} records/s    {} MB/s    ({} records of {} in {} s)",
         grouped(result.records_per_second as u64),
         show::three_digits(result.mb_per_second),
         grouped(result.records),
         workload.record_size,
         show::three_digits(result.elapsed_seconds)
     ));
+    line(String::new());
     let names = ["p50", "p90", "p99", "p99.9", "max"];
     line(format!("  {:<10}{}", "", columns(&names.map(str::to_owned))));
     line(format!("  {:<10}{}", "latency", columns(&percentiles(&result.latency_us))));
-    line(format!("  {:<10}{}\n", "service", columns(&percentiles(&result.service_us))));
+    line(format!("  {:<10}{}", "service", columns(&percentiles(&result.service_us))));
+    line(String::new());
     line(figures(workload, result));
     text.push_str(&notes(result));
     text
@@ -186,7 +191,7 @@ fn percentiles(of: &Percentiles) -> [String; 5] {
 }
 
 fn columns(cells: &[String; 5]) -> String {
-    cells.iter().map(|cell| format!("{cell:>11}")).collect()
+    cells.iter().map(|cell| format!("{cell:>11}")).collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub fn three_digits(value: f64) -> String {
         value if value >= 99.95 => 0,
         value if value >= 9.995 => 1,
         value if value >= 0.9995 => 2,
-        value if value == 0.0 => 0,
+        0.0 => 0,
         _ => 3,
     };
     format!("{value:.places$}")

@@ -23,15 +23,14 @@ impl Supplies {
     pub fn of(&mut self, workload: &Workload) -> Result<(&Pool, &Keys), PayloadError> {
         let key = (workload.payload.clone(), workload.record_size, workload.seed);
         let known = self.pools.iter().position(|(known, _)| *known == key);
-        let pool = match known {
-            Some(place) => place,
-            None => {
-                if self.pools.len() == MOST_POOLS {
-                    self.pools.remove(0);
-                }
-                self.pools.push((key, fill(workload)?));
-                self.pools.len() - 1
+        let pool = if let Some(place) = known {
+            place
+        } else {
+            if self.pools.len() == MOST_POOLS {
+                self.pools.remove(0);
             }
+            self.pools.push((key, fill(workload)?));
+            self.pools.len() - 1
         };
         let key = (workload.keys, workload.seed);
         let known = self.keys.iter().position(|(known, _)| *known == key);

@@ -16,6 +16,7 @@ use crate::{
     grid::{self, Maxima, Planned},
     journal::Journal,
     machine::Machine,
+    memory,
     precondition::{self, Allowances},
     progress::{Progress, clock},
     rate::Rate,
@@ -146,7 +147,8 @@ impl Sweep {
     ) -> Result<RunResult, Failure> {
         let (pool, keys) = supplies.of(workload)?;
         let dir = DataDir::create(&self.dir.join(DataDir::default_path()), false, stop)?;
-        let job = Job { workload, dir: dir.path(), pool, keys, hlog: None, stop };
+        let memory_touched = memory::touch(workload.expected_bytes());
+        let job = Job { workload, dir: dir.path(), pool, keys, hlog: None, memory_touched, stop };
         let measured = drive::run(job, watch)?;
         Ok(RunResult::new(workload, machine, &measured))
     }
@@ -245,7 +247,7 @@ impl Pace {
         } else {
             self.took.as_secs_f64() / self.planned_done.as_secs_f64()
         };
-        (self.planned_total - self.planned_done).mul_f64(factor).saturating_sub(in_run)
+        self.planned_total.saturating_sub(self.planned_done).mul_f64(factor).saturating_sub(in_run)
     }
 }
 

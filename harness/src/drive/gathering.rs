@@ -74,7 +74,7 @@ impl<'a> Gathering<'a> {
                 failures.note(self.total.failed);
             }
             let elapsed = self.plan.start.elapsed();
-            if elapsed - self.interval_from.min(elapsed) >= INTERVAL {
+            if elapsed.saturating_sub(self.interval_from) >= INTERVAL {
                 self.close_interval(elapsed, hlog)?;
                 let free = precondition::free_bytes(shared.dir);
                 if free.is_some_and(|free| free < precondition::SPARE_BYTES) {
@@ -122,9 +122,7 @@ impl<'a> Gathering<'a> {
             self.records_before = (elapsed, self.total.records);
         }
         Moment {
-            elapsed,
             warming_up: (elapsed.as_nanos() as u64) < self.plan.measured_from_ns,
-            records: self.total.records,
             done: self.plan.done(elapsed, self.total.records),
             rate: self.rate,
             recent_max_us: self.interval.response.max() as f64 / 1_000.0,

@@ -7,6 +7,7 @@ use crate::{
     keys::KEY_BYTES,
     pacing::{GeneratorLag, Pacer, Schedule},
     target::{Outgoing, Producer, TargetError},
+    usage,
 };
 
 /// Records between two harvests of acknowledgements.
@@ -22,12 +23,16 @@ pub(super) struct Lane<'a> {
     quota: Option<u64>,
     /// Number of the next record in pool and keys.
     nth: u64,
+    /// The thread's CPU time and the clock when the first measured record was due.
+    account_from: (u64, Instant),
 }
 
 /// What a producer's thread ends with.
 #[derive(Debug)]
 pub(super) struct LaneEnd {
     pub(super) lag: GeneratorLag,
+    /// CPU time that pacing spun away, nanoseconds.
+    pub(super) spun_cpu_ns: u64,
     pub(super) unsent: u64,
 }
 
@@ -42,6 +47,7 @@ impl<'a> Lane<'a> {
             quota: plan.quota_of(producer),
             // Producers begin evenly spread over the pool.
             nth: shared.pool.records() * producer / plan.producers,
+            account_from: (0, plan.start),
         }
     }
 
@@ -55,10 +61,14 @@ impl<'a> Lane<'a> {
         if outcome.is_err() {
             failures.note(1);
         }
+        let (cpu_from, from) = self.account_from;
+        let (cpu_ns, wall) = (usage::thread_cpu_ns() - cpu_from, from.elapsed());
         let finished = producer.finish();
         let unsent = outcome?;
         finished?;
-        Ok(LaneEnd { lag: self.pacer.into_lag(), unsent })
+        let lag = self.pacer.into_lag();
+        let spun_cpu_ns = spun_cpu_ns(&lag, cpu_ns, wall.as_nanos() as u64);
+        Ok(LaneEnd { lag, spun_cpu_ns, unsent })
     }
 
     /// Sends what the plan wants; the number of records that were due and came too late.
@@ -76,6 +86,7 @@ impl<'a> Lane<'a> {
             if stamps.intended_ns >= self.plan.measured_from_ns {
                 if measured == 0 {
                     self.pacer.restart_account();
+                    self.account_from = (usage::thread_cpu_ns(), Instant::now());
                 }
                 if self.quota.is_some_and(|quota| measured == quota) {
                     break;
@@ -102,5 +113,27 @@ impl<'a> Lane<'a> {
             }
         }
         Ok(0)
+    }
+}
+
+/// CPU time of the spinning: where other processes want the cores too, a thread that spins for a
+/// second does not get a second of CPU. It is taken to have had the same part of it as of all the
+/// time that it was not asleep.
+fn spun_cpu_ns(lag: &GeneratorLag, cpu_ns: u64, wall_ns: u64) -> u64 {
+    let awake_ns = wall_ns.saturating_sub(lag.slept_ns).max(1);
+    let part = (cpu_ns as f64 / awake_ns as f64).min(1.0);
+    (lag.spun_ns as f64 * part) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spinning_without_a_core_costs_no_cpu() {
+        let lag = GeneratorLag { spun_ns: 600, slept_ns: 200, ..GeneratorLag::new() };
+        assert_eq!(spun_cpu_ns(&lag, 800, 1_000), 600, "a core of its own");
+        assert_eq!(spun_cpu_ns(&lag, 400, 1_000), 300, "half a core");
+        assert_eq!(spun_cpu_ns(&lag, 0, 1_000), 0);
     }
 }

@@ -21,7 +21,6 @@ use crate::{
     hlog::{HlogError, IntervalLog},
     keys::Keys,
     latency::{Latencies, Recorder},
-    memory,
     pacing::GeneratorLag,
     payload::Pool,
     rate::Rate,
@@ -50,6 +49,8 @@ pub struct Job<'a> {
     pub keys: &'a Keys,
     /// Where interval histograms go.
     pub hlog: Option<IntervalLog>,
+    /// Bytes of memory that were touched for this run ([`crate::memory`]).
+    pub memory_touched: u64,
     /// The wish to stop.
     pub stop: &'a Stop,
 }
@@ -57,12 +58,8 @@ pub struct Job<'a> {
 /// A moment of a run under way.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// Time since the start, warm-up included.
-    pub elapsed: Duration,
     /// Whether the warm-up is still on.
     pub warming_up: bool,
-    /// Records measured so far.
-    pub records: u64,
     /// The part that is done, 0 to 1.
     pub done: f64,
     /// Records a second, lately.
@@ -77,7 +74,7 @@ pub struct Measured {
     /// When it began.
     pub started: String,
     /// End of the warm-up, nanoseconds after the start.
-    pub measured_from_ns: u64,
+    pub from_ns: u64,
     /// Of all producers.
     pub latencies: Latencies,
     /// Bytes of the measured records' keys and values.
@@ -123,7 +120,6 @@ pub enum RunError {
 pub fn run(mut job: Job<'_>, watch: &mut dyn FnMut(&Moment)) -> Result<Measured, RunError> {
     let workload = job.workload;
     assert!(!matches!(workload.rate, Rate::PercentOfMax(_)), "a sweep resolves percentages");
-    let memory_touched = memory::touch(workload.expected_bytes());
     let target = Target::open(job.dir, &workload.topic())?;
     let plan = Plan::new(workload, Instant::now() + HEAD_START);
     let recorders: Vec<Arc<Recorder>> = (0..workload.producers)
@@ -168,11 +164,12 @@ pub fn run(mut job: Job<'_>, watch: &mut dyn FnMut(&Moment)) -> Result<Measured,
     gathering.finish(&mut job.hlog)?;
 
     let mut lag = GeneratorLag::new();
-    let mut unsent = 0;
+    let (mut unsent, mut spun_cpu_ns) = (0, 0);
     for end in ends {
         let end = end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         lag.merge(&end.lag);
         unsent += end.unsent;
+        spun_cpu_ns += end.spun_cpu_ns;
     }
     let latencies = gathering.total;
     if latencies.failed > 0 {
@@ -184,14 +181,14 @@ pub fn run(mut job: Job<'_>, watch: &mut dyn FnMut(&Moment)) -> Result<Measured,
     }
     Ok(Measured {
         started: plan.started.clone(),
-        measured_from_ns: plan.measured_from_ns,
+        from_ns: plan.measured_from_ns,
         user_bytes: latencies.records * workload.record_bytes(),
         latencies,
         counters,
-        usage: Usage { cpu_ns: usage.cpu_ns.saturating_sub(lag.spun_ns), ..usage },
+        usage: Usage { cpu_ns: usage.cpu_ns.saturating_sub(spun_cpu_ns), ..usage },
         lag: plan.is_open_loop().then_some(lag),
         unsent,
-        memory_touched,
+        memory_touched: job.memory_touched,
     })
 }
 

@@ -13,7 +13,8 @@ fn drive(workload: &Workload, stop: &Stop, hlog: Option<&Path>) -> Result<Measur
     let keys = Keys::new(workload.keys, 1);
     let hlog = hlog.map(|path| IntervalLog::create(path).unwrap());
     let mut told = 0;
-    let job = Job { workload, dir: dir.path(), pool: &pool, keys: &keys, hlog, stop };
+    let job =
+        Job { workload, dir: dir.path(), pool: &pool, keys: &keys, hlog, memory_touched: 0, stop };
     let outcome = run(job, &mut |_| told += 1);
     assert!(told > 0, "the watcher is told");
     outcome
@@ -66,12 +67,12 @@ fn a_quota_is_kept_beside_a_warm_up() {
     let workload = Workload { warmup: Duration::from_millis(30), producers: 2, ..small() };
     let measured = drive(&workload, &Stop::default(), None).unwrap();
     assert_eq!(measured.latencies.records, 5_000);
-    assert_eq!(measured.measured_from_ns, crate::tag::aligned(30_000_000));
+    assert_eq!(measured.from_ns, crate::tag::aligned(30_000_000));
 }
 
 #[test]
 fn a_run_can_be_stopped() {
-    let endless = Workload { extent: Extent::Duration(Duration::from_secs(3_600)), ..small() };
+    let endless = Workload { extent: Extent::Duration(Duration::from_hours(1)), ..small() };
     let stop = Stop::default();
     let outcome = thread::scope(|scope| {
         let running = scope.spawn(|| drive(&endless, &stop, None));

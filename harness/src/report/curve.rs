@@ -71,8 +71,8 @@ fn plot(comparison: &Comparison, name: &str, quantile: Quantile) -> Option<Strin
     if points().count() < 2 {
         return None;
     }
-    let x = LogAxis::over(points().map(|point| point.mb), LEFT, WIDTH - RIGHT);
-    let y = LogAxis::over(points().map(|point| point.us), HEIGHT - BOTTOM, TOP);
+    let x = LogAxis::over(&points().map(|point| point.mb), LEFT, WIDTH - RIGHT);
+    let y = LogAxis::over(&points().map(|point| point.us), HEIGHT - BOTTOM, TOP);
     let mut svg = format!(
         "<figure><figcaption>{name}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
          aria-label=\"{name} latency against throughput\">\n"
@@ -94,7 +94,7 @@ fn plot(comparison: &Comparison, name: &str, quantile: Quantile) -> Option<Strin
         svg.push_str(&mark(point, x.at(point.mb), y.at(point.us), comparison, ringed));
     }
     svg.push_str("</svg>");
-    let listed: String = frontier
+    let listed: Vec<String> = frontier
         .iter()
         .take(MOST_LISTED)
         .map(|point| {
@@ -107,7 +107,8 @@ fn plot(comparison: &Comparison, name: &str, quantile: Quantile) -> Option<Strin
         })
         .collect();
     Some(format!(
-        "{svg}<details><summary>The ringed points</summary><ol>{listed}</ol></details></figure>\n"
+        "{svg}<details><summary>The ringed points</summary><ol>{}</ol></details></figure>\n",
+        listed.concat()
     ))
 }
 
@@ -132,20 +133,20 @@ fn grid(x: LogAxis, y: LogAxis) -> String {
     let mut svg = String::new();
     for tick in x.ticks() {
         let at = x.at(tick);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>\
-             <text class=\"axis\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+            <text class=\"axis\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             bottom + 18.0,
             tick_label(tick)
         );
     }
     for tick in y.ticks() {
         let at = y.at(tick);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-             <text class=\"axis\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+            <text class=\"axis\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             LEFT - 8.0,
             at + 4.0,
             show::micros(Some(tick)).replace(".00", "").replace(".0", "")

@@ -59,7 +59,8 @@ pub(super) fn section(comparison: &Comparison) -> String {
 pub(super) fn toggle_rules(comparison: &Comparison) -> String {
     (0..figures(comparison).len())
         .map(|index| format!("#figure{index}:checked~#maps{index}{{display:grid}}\n"))
-        .collect()
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 fn figures(comparison: &Comparison) -> Vec<Figure> {

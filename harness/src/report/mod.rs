@@ -97,7 +97,9 @@ fn warnings(entries: &[Entry]) -> String {
     if items.is_empty() {
         return String::new();
     }
-    let items: String = items.iter().map(|item| format!("<li>{}</li>", escaped(item))).collect();
+    let items: Vec<String> =
+        items.iter().map(|item| format!("<li>{}</li>", escaped(item))).collect();
+    let items = items.concat();
     format!("<section class=\"warnings\"><h2>Doubts</h2><ul>{items}</ul></section>\n")
 }
 
@@ -132,7 +134,8 @@ fn rate(run: &RunResult) -> String {
 
 fn table(comparison: &Comparison) -> String {
     let with_others = comparison.rows.iter().any(|row| !comparison.others(row).is_empty());
-    let mut heads: String = COLUMNS.iter().map(|(head, _)| format!("<th>{head}</th>")).collect();
+    let mut heads =
+        COLUMNS.iter().map(|(head, _)| format!("<th>{head}</th>")).collect::<Vec<_>>().concat();
     if with_others {
         heads.push_str("<th>with</th>");
     }
@@ -140,10 +143,11 @@ fn table(comparison: &Comparison) -> String {
     for row in &comparison.rows {
         for cell in row.cells.iter().flatten() {
             let run = cell.typical();
-            let mut cells: String = COLUMNS
+            let mut cells = COLUMNS
                 .iter()
                 .map(|(_, text)| format!("<td>{}</td>", escaped(&text(run))))
-                .collect();
+                .collect::<Vec<_>>()
+                .concat();
             if with_others {
                 let _ = write!(cells, "<td>{}</td>", escaped(&comparison.others(row)));
             }
@@ -190,11 +194,12 @@ fn method(comparison: &Comparison, first: &RunResult, runs: usize, command: &str
         ),
         ("Durability", durabilities(comparison)),
     ];
-    let facts: String = facts
+    let facts = facts
         .iter()
         .filter(|(_, text)| !text.is_empty())
         .map(|(name, text)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(text)))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     format!(
         "<section><h2>Machine and method</h2><dl>{facts}</dl>\
          <p>Before each run as much memory as it would use was touched and freed, since memory that a \
