@@ -1,0 +1,84 @@
+use super::*;
+use crate::{
+    keys::KeyKind,
+    payload::PayloadKind,
+    size::ByteSize,
+    workload::{Extent, tests::workload},
+};
+use trunkline::types::Durability;
+
+fn drive(workload: &Workload, stop: &Stop, hlog: Option<&Path>) -> Result<Measured, RunError> {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = Pool::small(&workload.payload, workload.record_size.0 as usize, 1);
+    let keys = Keys::new(workload.keys, 1);
+    let hlog = hlog.map(|path| IntervalLog::create(path).unwrap());
+    let mut told = 0;
+    let job =
+        Job { workload, dir: dir.path(), pool: &pool, keys: &keys, hlog, memory_touched: 0, stop };
+    let outcome = run(job, &mut |_| told += 1);
+    assert!(told > 0, "the watcher is told");
+    outcome
+}
+
+fn small() -> Workload {
+    Workload {
+        extent: Extent::Records(5_000),
+        durability: Durability::Written,
+        payload: PayloadKind::Random,
+        linger_ms: 0,
+        ..workload()
+    }
+}
+
+#[test]
+fn every_record_is_acknowledged_and_counted_once() {
+    let keyed = Workload { keys: KeyKind::Zipf, partitions: 3, producers: 2, ..small() };
+    for workload in [small(), keyed] {
+        let measured = drive(&workload, &Stop::default(), None).unwrap();
+        assert_eq!(measured.latencies.records, 5_000);
+        assert_eq!(measured.latencies.response.len(), 5_000);
+        assert_eq!(measured.user_bytes, 5_000 * workload.record_bytes());
+        assert!(measured.counters.batches > 0 && measured.lag.is_none());
+        assert!(measured.counters.raw_bytes >= measured.user_bytes);
+    }
+}
+
+#[test]
+fn an_open_loop_keeps_its_schedule() {
+    let paced = Workload {
+        extent: Extent::Duration(Duration::from_millis(300)),
+        warmup: Duration::from_millis(100),
+        rate: Rate::PerSecond(10_000),
+        record_size: ByteSize(100),
+        ..small()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let hlog = dir.path().join("run.hlog");
+    let measured = drive(&paced, &Stop::default(), Some(&hlog)).unwrap();
+    // Due from 100 ms up to 400 ms, one each 100 µs; none is left out, sent or not.
+    assert_eq!(measured.latencies.records + measured.unsent, 3_000);
+    assert_eq!(measured.latencies.service.len(), measured.latencies.records);
+    assert!(measured.lag.is_some());
+    assert!(std::fs::read_to_string(&hlog).unwrap().contains("Tag=latency"));
+}
+
+#[test]
+fn a_quota_is_kept_beside_a_warm_up() {
+    let workload = Workload { warmup: Duration::from_millis(30), producers: 2, ..small() };
+    let measured = drive(&workload, &Stop::default(), None).unwrap();
+    assert_eq!(measured.latencies.records, 5_000);
+    assert_eq!(measured.from_ns, crate::tag::aligned(30_000_000));
+}
+
+#[test]
+fn a_run_can_be_stopped() {
+    let endless = Workload { extent: Extent::Duration(Duration::from_hours(1)), ..small() };
+    let stop = Stop::default();
+    let outcome = thread::scope(|scope| {
+        let running = scope.spawn(|| drive(&endless, &stop, None));
+        thread::sleep(Duration::from_millis(50));
+        stop.wish();
+        running.join().unwrap()
+    });
+    assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
+}

@@ -1,0 +1,114 @@
+//! What must hold before anything is measured: a disk, a release build, room.
+
+use std::path::{Path, PathBuf};
+
+use crate::{mount::Mount, size::ByteSize};
+
+/// Room that is always left on the disk.
+pub const SPARE_BYTES: u64 = 1 << 30;
+
+/// What the user allows although it spoils results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allowances {
+    /// A file system in memory.
+    pub tmpfs: bool,
+    /// A debug build.
+    pub debug_build: bool,
+}
+
+/// Why nothing is measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The folder is in memory.
+    #[error(
+        "{dir} is on {file_system}: memory, not a disk. Syncs cost nothing there and every result \
+         would be too good. Name a folder on a disk with --dir, or insist with --allow-tmpfs"
+    )]
+    Memory {
+        /// The folder.
+        dir: PathBuf,
+        /// Its file system.
+        file_system: String,
+    },
+    /// Not a release build.
+    #[error(
+        "this is a debug build, several times slower than the engine is. Run it with \
+         `cargo run --release -p trunkline-harness`, or insist with --allow-debug-build"
+    )]
+    DebugBuild,
+    /// The disk would fill up.
+    #[error("{dir} has {} free, this run may write {} and leaves {} untouched",
+        ByteSize(*.free), ByteSize(*.expected), ByteSize(SPARE_BYTES))]
+    NoRoom {
+        /// The folder.
+        dir: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that the run may write.
+        expected: u64,
+    },
+}
+
+/// Checks the disk of `dir`, the build, and that `expected` bytes fit.
+pub fn check(
+    dir: &Path,
+    mount: &Mount,
+    expected: u64,
+    allowances: Allowances,
+) -> Result<(), Refusal> {
+    if mount.is_memory() && !allowances.tmpfs {
+        return Err(Refusal::Memory { dir: dir.into(), file_system: mount.file_system.clone() });
+    }
+    if cfg!(debug_assertions) && !allowances.debug_build {
+        return Err(Refusal::DebugBuild);
+    }
+    match free_bytes(dir) {
+        Some(free) if free < expected.saturating_add(SPARE_BYTES) => {
+            // In whole MiB: nobody wants to read bytes here.
+            let mib = |bytes: u64| bytes >> 20 << 20;
+            Err(Refusal::NoRoom { dir: dir.into(), free: mib(free), expected: mib(expected) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that can still be written to the disk of `dir`.
+pub fn free_bytes(dir: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(dir).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Allowances = Allowances { tmpfs: true, debug_build: true };
+
+    fn on(file_system: &str) -> Mount {
+        Mount { file_system: file_system.into(), ..Mount::default() }
+    }
+
+    #[test]
+    fn memory_is_refused_unless_it_is_allowed() {
+        let dir = Path::new(".");
+        let forbidden = Allowances { tmpfs: false, ..ALL };
+        let refusal = check(dir, &on("tmpfs"), 0, forbidden).unwrap_err();
+        assert!(refusal.to_string().contains("--allow-tmpfs"), "{refusal}");
+        assert!(check(dir, &on("tmpfs"), 0, ALL).is_ok());
+        assert!(check(dir, &on("ext4"), 0, forbidden).is_ok());
+    }
+
+    #[test]
+    fn a_debug_build_is_refused_unless_it_is_allowed() {
+        let forbidden = Allowances { debug_build: false, ..ALL };
+        let outcome = check(Path::new("."), &on("ext4"), 0, forbidden);
+        assert_eq!(outcome.is_err(), cfg!(debug_assertions));
+    }
+
+    #[test]
+    fn a_run_that_does_not_fit_is_refused() {
+        let refusal = check(Path::new("."), &on("ext4"), 1 << 62, ALL).unwrap_err();
+        assert!(matches!(refusal, Refusal::NoRoom { .. }));
+        assert!(refusal.to_string().contains("1GiB untouched"), "{refusal}");
+    }
+}

@@ -1,0 +1,68 @@
+//! The wish to stop: set by Ctrl-C or SIGTERM, seen by whoever loops.
+
+use std::{
+    path::PathBuf,
+    process,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// A flag that is set once. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    wished: AtomicBool,
+    /// Folders that must not outlive the process.
+    doomed: Mutex<Vec<PathBuf>>,
+}
+
+/// Exit code after Ctrl-C, as shells expect it.
+pub const INTERRUPTED: i32 = 130;
+
+impl Stop {
+    /// A flag that Ctrl-C and SIGTERM set. The first asks politely; the second removes the data
+    /// folders and ends the process.
+    pub fn on_signals() -> Result<Self, ctrlc::Error> {
+        let stop = Self::default();
+        let of_handler = stop.clone();
+        ctrlc::set_handler(move || {
+            if of_handler.0.wished.swap(true, Ordering::SeqCst) {
+                for dir in of_handler.doomed().drain(..) {
+                    let _ = std::fs::remove_dir_all(dir);
+                }
+                process::exit(INTERRUPTED);
+            }
+            eprintln!("\nstopping (once more to stop at once) …");
+        })?;
+        Ok(stop)
+    }
+
+    /// Whether to stop.
+    pub fn wished(&self) -> bool {
+        self.0.wished.load(Ordering::Relaxed)
+    }
+
+    /// Sets the flag.
+    #[cfg(test)]
+    pub fn wish(&self) {
+        self.0.wished.store(true, Ordering::SeqCst);
+    }
+
+    /// A folder to remove should the process end at once.
+    pub fn doom(&self, dir: PathBuf) {
+        self.doomed().push(dir);
+    }
+
+    /// The folder is gone, or meant to stay.
+    pub fn spare(&self, dir: &std::path::Path) {
+        self.doomed().retain(|doomed| doomed != dir);
+    }
+
+    fn doomed(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
+        self.0.doomed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

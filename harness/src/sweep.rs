@@ -1,0 +1,285 @@
+//! `sweep`: measures a grid, keeps a journal, ends in a table, a verdict and a report.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    args::SweepArgs,
+    cells::Comparison,
+    data_dir::DataDir,
+    date,
+    drive::{self, Job, RunError},
+    failure::Failure,
+    grid::{self, Maxima, Planned},
+    journal::Journal,
+    machine::Machine,
+    memory,
+    precondition::{self, Allowances},
+    progress::{Progress, clock},
+    rate::Rate,
+    report,
+    result::RunResult,
+    run,
+    stop::Stop,
+    supplies::Supplies,
+    table, verdict,
+    workload::{Extent, Workload},
+};
+
+/// How long each run measures unless it is told.
+pub const DEFAULT_DURATION: Duration = Duration::from_secs(3);
+/// What a run takes beside warm-up and measuring, for the time left until there is experience.
+const GUESSED_OVERHEAD: Duration = Duration::from_millis(300);
+
+/// A sweep, ready to run.
+#[derive(Debug)]
+pub struct Sweep {
+    /// The runs in their order.
+    pub planned: Vec<Planned>,
+    /// Folder of the journal and the report.
+    pub out: PathBuf,
+    /// Folder under which the logs are written.
+    pub dir: PathBuf,
+    /// What is allowed.
+    pub allowances: Allowances,
+}
+
+/// Measures what `args` say.
+pub fn run(args: &SweepArgs, stop: &Stop) -> Result<(), Failure> {
+    let workloads = grid::workloads(&args.grid, DEFAULT_DURATION)?;
+    let sweep = Sweep {
+        planned: grid::order(&workloads, args.repeat, args.grid.seed),
+        out: args.out.clone().unwrap_or_else(default_out),
+        dir: args.dir.clone(),
+        allowances: args.allow.into(),
+    };
+    sweep.run(stop)
+}
+
+/// A folder for results that does not exist yet.
+pub fn default_out() -> PathBuf {
+    format!("trunkline-report-{}", date::stamp_now()).into()
+}
+
+impl Sweep {
+    /// Measures what is not in the journal yet, then tells what all of it says. After an
+    /// interruption it tells what there is.
+    pub fn run(&self, stop: &Stop) -> Result<(), Failure> {
+        fs::create_dir_all(&self.dir)
+            .map_err(|source| Failure::Write { path: self.dir.clone(), source })?;
+        let machine = Machine::of(&self.dir);
+        let expected = self.planned.iter().map(|planned| planned.workload.expected_bytes()).max();
+        let expected = expected.unwrap_or(0);
+        precondition::check(&self.dir, &machine.mount, expected, self.allowances)?;
+        let mut journal = Journal::open(&self.out)?;
+        let outcome = self.measure(&machine, &mut journal, stop);
+        if !journal.entries().is_empty() {
+            self.tell(&journal)?;
+        }
+        if matches!(outcome, Err(Failure::Run(RunError::Interrupted))) {
+            eprintln!(
+                "{} of {} runs are finished; go on with the same command and --out {}",
+                self.finished(&journal),
+                self.planned.len(),
+                self.out.display()
+            );
+        }
+        outcome
+    }
+
+    fn measure(
+        &self,
+        machine: &Machine,
+        journal: &mut Journal,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let mut supplies = Supplies::default();
+        let mut maxima = Maxima::default();
+        let mut progress = Progress::new();
+        let mut pace = Pace::new(&self.planned, journal);
+        if pace.skipped > 0 {
+            progress.say(&format!("{} runs are in {} already", pace.skipped, self.out.display()));
+        }
+        for planned in &self.planned {
+            if let Some(known) = entry_of(journal, planned) {
+                note(&mut maxima, &planned.workload, known.records_per_second);
+                continue;
+            }
+            if stop.wished() {
+                progress.clear();
+                return Err(RunError::Interrupted.into());
+            }
+            let workload =
+                maxima.resolve(&planned.workload).ok_or(grid::GridError::PercentWithoutMax)?;
+            let begun = Instant::now();
+            let mut result =
+                self.measure_one(&workload, machine, &mut supplies, stop, &mut |moment| {
+                    progress.show(pace.done(begun.elapsed()), || {
+                        format!(
+                            "run {} of {}, {} left  {}  {}",
+                            pace.current(),
+                            self.planned.len(),
+                            clock(pace.left(begun.elapsed())),
+                            brief(&planned.workload),
+                            run::line(moment)
+                        )
+                    });
+                })?;
+            result.config.rate = planned.workload.rate.to_string();
+            note(&mut maxima, &planned.workload, result.records_per_second);
+            journal.add(planned, result)?;
+            pace.finished(&planned.workload, begun.elapsed());
+        }
+        progress.clear();
+        Ok(())
+    }
+
+    fn measure_one(
+        &self,
+        workload: &Workload,
+        machine: &Machine,
+        supplies: &mut Supplies,
+        stop: &Stop,
+        watch: &mut dyn FnMut(&drive::Moment),
+    ) -> Result<RunResult, Failure> {
+        let (pool, keys) = supplies.of(workload)?;
+        let dir = DataDir::create(&self.dir.join(DataDir::default_path()), false, stop)?;
+        let memory_touched = memory::touch(workload.expected_bytes());
+        let job = Job { workload, dir: dir.path(), pool, keys, hlog: None, memory_touched, stop };
+        let measured = drive::run(job, watch)?;
+        Ok(RunResult::new(workload, machine, &measured))
+    }
+
+    /// Table and verdict on standard output, the report beside the journal.
+    fn tell(&self, journal: &Journal) -> Result<(), Failure> {
+        let comparison = Comparison::of(journal.entries());
+        let verdict = verdict::of(&comparison);
+        println!("{}", table::render(&comparison));
+        println!("{}", verdict::for_terminal(&verdict));
+        let path = self.out.join(report::FILE_NAME);
+        let html = report::render(&comparison, &verdict, journal.entries(), &command_line());
+        fs::write(&path, html).map_err(|source| Failure::Write { path: path.clone(), source })?;
+        println!("Results: {}", journal.path().display());
+        println!("Report:  {}", absolute(&path).display());
+        Ok(())
+    }
+
+    fn finished(&self, journal: &Journal) -> usize {
+        self.planned.iter().filter(|planned| journal.has(planned)).count()
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.into())
+}
+
+fn command_line() -> String {
+    std::iter::once("trunkline-harness".to_owned())
+        .chain(std::env::args().skip(1))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn entry_of<'a>(journal: &'a Journal, planned: &Planned) -> Option<&'a RunResult> {
+    let cell = planned.workload.to_string();
+    let found =
+        |entry: &&crate::journal::Entry| entry.repeat == planned.repeat && entry.cell == cell;
+    journal.entries().iter().find(found).map(|entry| &entry.result)
+}
+
+fn note(maxima: &mut Maxima, workload: &Workload, records_per_second: f64) {
+    if workload.rate == Rate::Max {
+        maxima.note(workload, records_per_second);
+    }
+}
+
+fn brief(workload: &Workload) -> String {
+    format!(
+        "linger {} ms, {}, {}, {}",
+        workload.linger_ms, workload.batch_size, workload.compression, workload.rate
+    )
+}
+
+/// How long the sweep will take: what is planned, corrected by what runs really took.
+#[derive(Debug)]
+struct Pace {
+    skipped: usize,
+    runs_done: usize,
+    planned_done: Duration,
+    planned_total: Duration,
+    took: Duration,
+}
+
+impl Pace {
+    fn new(planned: &[Planned], journal: &Journal) -> Self {
+        let open: Vec<&Planned> = planned.iter().filter(|run| !journal.has(run)).collect();
+        Self {
+            skipped: planned.len() - open.len(),
+            runs_done: 0,
+            planned_done: Duration::ZERO,
+            planned_total: open.iter().map(|run| planned_time(&run.workload)).sum(),
+            took: Duration::ZERO,
+        }
+    }
+
+    fn finished(&mut self, workload: &Workload, took: Duration) {
+        self.runs_done += 1;
+        self.planned_done += planned_time(workload);
+        self.took += took;
+    }
+
+    /// Number of the run that is on, from 1.
+    fn current(&self) -> usize {
+        self.skipped + self.runs_done + 1
+    }
+
+    fn done(&self, in_run: Duration) -> f64 {
+        let done = self.took + in_run;
+        done.as_secs_f64() / (done + self.left(in_run)).as_secs_f64().max(0.001)
+    }
+
+    fn left(&self, in_run: Duration) -> Duration {
+        let factor = if self.planned_done.is_zero() {
+            1.0
+        } else {
+            self.took.as_secs_f64() / self.planned_done.as_secs_f64()
+        };
+        self.planned_total.saturating_sub(self.planned_done).mul_f64(factor).saturating_sub(in_run)
+    }
+}
+
+fn planned_time(workload: &Workload) -> Duration {
+    let measured = match workload.extent {
+        Extent::Duration(duration) => duration,
+        Extent::Records(records) => match workload.rate {
+            Rate::PerSecond(rate) => Duration::from_secs_f64(records as f64 / rate as f64),
+            Rate::Max | Rate::PercentOfMax(_) => Duration::from_secs(1),
+        },
+    };
+    workload.warmup + measured + GUESSED_OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::tests::workload;
+
+    #[test]
+    fn the_time_left_learns_from_what_runs_took() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let planned: Vec<Planned> =
+            (0..4).map(|repeat| Planned { workload: workload(), repeat }).collect();
+        let each = planned_time(&workload());
+        let mut pace = Pace::new(&planned, &journal);
+        assert_eq!((pace.current(), pace.left(Duration::ZERO)), (1, each * 4));
+        assert_eq!(pace.done(Duration::ZERO), 0.0);
+        pace.finished(&workload(), each * 2);
+        assert_eq!(pace.current(), 2);
+        assert_eq!(pace.left(Duration::ZERO), each * 6, "everything takes twice as long");
+        assert!((pace.done(Duration::ZERO) - 0.25).abs() < 1e-6);
+    }
+}

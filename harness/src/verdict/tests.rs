@@ -1,0 +1,101 @@
+use super::*;
+use crate::cells::tests::entry;
+
+const DEFAULT: (u64, u64, &str) = (5, 16 << 10, "none");
+
+fn texts(entries: &[crate::journal::Entry]) -> Vec<(&'static str, String)> {
+    let findings = of(&Comparison::of(entries));
+    findings.into_iter().map(|finding| (finding.topic, finding.text)).collect()
+}
+
+fn text_of(entries: &[crate::journal::Entry], topic: &str) -> String {
+    let texts = texts(entries);
+    let found = texts.iter().find(|(known, _)| *known == topic);
+    found.unwrap_or_else(|| panic!("{topic} in {texts:?}")).1.clone()
+}
+
+#[test]
+fn nothing_says_nothing() {
+    assert_eq!(of(&Comparison::default()), []);
+}
+
+#[test]
+fn the_fastest_is_held_against_kafkas_defaults() {
+    let large = (50, 256 << 10, "none");
+    let runs = |speed| [entry(DEFAULT, "max", 0, 200.0, 1.0), entry(large, "max", 0, speed, 1.0)];
+    let text = text_of(&runs(500.0), "throughput");
+    assert!(text.contains("500 MB/s") && text.contains("2.50 times"), "{text}");
+    assert!(text.contains("durable") && text.contains("linger 50 ms"), "{text}");
+    let text = text_of(&runs(210.0), "throughput");
+    assert!(text.contains("within the noise"), "{text}");
+    let text = text_of(&runs(100.0), "throughput");
+    assert!(text.contains("No other cell was faster"), "{text}");
+}
+
+#[test]
+fn a_difference_within_the_noise_of_repetitions_is_called_that() {
+    let large = (5, 256 << 10, "none");
+    let mut runs = vec![
+        entry(DEFAULT, "max", 0, 200.0, 1.0),
+        entry(DEFAULT, "max", 1, 260.0, 1.0),
+        entry(large, "max", 0, 240.0, 1.0),
+    ];
+    assert!(text_of(&runs, "noise").contains("up to 30 %"));
+    assert!(text_of(&runs, "batch size").contains("within the noise"));
+    runs[1] = entry(DEFAULT, "max", 1, 201.0, 1.0);
+    assert!(text_of(&runs, "batch size").contains("1.20 times"), "noise is small now");
+}
+
+#[test]
+fn lingering_costs_at_a_low_rate() {
+    let at = |linger, p50| entry((linger, 16 << 10, "none"), "2k", 0, 2.0, p50);
+    let text = text_of(&[at(0, 300.0), at(50, 25_300.0), at(5, 2_800.0)], "linger, low");
+    let expected = "At 2.00 k records/s, linger 0 ms answers in 300 µs (p50); 5 ms adds 2.50 ms; 50 ms adds 25.0 ms.";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn lingering_gains_at_half_speed_and_not_at_full() {
+    let mut runs = Vec::new();
+    for (linger, cpu) in [(0, 900.0), (50, 600.0)] {
+        let cell = (linger, 16 << 10, "none");
+        let mut half = entry(cell, "50%", 0, 100.0, 500.0);
+        half.result.config.rate_per_second = Some(100_000);
+        half.result.records = 100_000;
+        half.result.cpu_ns_per_record = Some(cpu);
+        runs.push(half);
+        runs.push(entry(cell, "max", 0, 200.0 + linger as f64 / 10.0, 1.0));
+    }
+    let text = text_of(&runs, "linger, half");
+    assert!(text.contains("600 instead of 900 ns of CPU"), "{text}");
+    assert!(text_of(&runs, "linger, full").contains("nothing beyond the noise"));
+    runs[3].result.mb_per_second = 300.0;
+    assert!(text_of(&runs, "linger, full").contains("50 %: linger 50 ms"));
+}
+
+#[test]
+fn codecs_are_held_against_none() {
+    let lz4 = (5, 16 << 10, "lz4");
+    let runs = [entry(DEFAULT, "max", 0, 200.0, 1.0), entry(lz4, "max", 0, 100.0, 1.0)];
+    let text = text_of(&runs, "compression");
+    assert!(text.contains("lz4 makes batches 3.90 times smaller, at 0.500 times"), "{text}");
+}
+
+#[test]
+fn durability_is_always_named() {
+    let mut runs = vec![entry(DEFAULT, "max", 0, 200.0, 1.0)];
+    assert!(text_of(&runs, "durability").contains("waited until the disk"));
+    runs[0].result.config.durability = "written".into();
+    assert!(text_of(&runs, "durability").contains("a power cut"));
+    runs.push(entry(DEFAULT, "max", 0, 100.0, 1.0));
+    assert!(text_of(&runs, "durability").contains("Both levels"));
+}
+
+#[test]
+fn lines_fit_a_terminal() {
+    let runs =
+        [entry(DEFAULT, "max", 0, 200.0, 1.0), entry((0, 16 << 10, "none"), "2k", 0, 2.0, 9.0)];
+    let text = for_terminal(&of(&Comparison::of(&runs)));
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert!(text.starts_with("Verdict\n  throughput  "), "{text}");
+}
