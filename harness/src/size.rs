@@ -23,6 +23,7 @@ const UNITS: [(&str, u64); 9] = [
 
 impl ByteSize {
     /// `n` × 1024 bytes.
+    #[cfg(test)]
     pub const fn kib(n: u64) -> Self {
         Self(n << 10)
     }
