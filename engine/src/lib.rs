@@ -21,6 +21,7 @@ pub mod io;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod producer;
 pub mod record;
 pub mod segment;
 pub mod topic;
