@@ -1,5 +1,30 @@
 //! A log engine in Kafka's own file format, to link into other systems.
 //!
+//! ```
+//! use std::time::Duration;
+//! use trunkline::{
+//!     Engine, EngineOptions,
+//!     consumer::{AutoOffsetReset::Earliest, ConsumerOptions},
+//!     producer::{ProducerOptions, ProducerRecord},
+//!     topic::TopicConfig,
+//! };
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let data = folder.path();
+//! let engine = Engine::open(EngineOptions::new(data))?;
+//! let orders = engine.create_topic("orders", 3, TopicConfig::default())?;
+//! let producer = engine.producer(ProducerOptions::default())?;
+//! let record = ProducerRecord::new(Some(b"customer 7"), Some(b"two apples"));
+//! let sent = producer.send(&orders, &record)?.wait()?; // durable now: on the device
+//! let mut consumer = engine.consumer(ConsumerOptions::default().auto_offset_reset(Earliest));
+//! consumer.assign(&orders, sent.partition)?;
+//! let mut records = consumer.poll(Duration::from_secs(1))?;
+//! let record = records.next_record()?.expect("one was sent");
+//! assert_eq!(record.value, Some(&b"two apples"[..]));
+//! engine.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Rooms, from the bottom up; a room imports only rooms below its row (`ARCHITECTURE.md`,
 //! checked by `tests/tidy.rs`):
 //!
@@ -23,7 +48,11 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod options;
+pub mod producer;
 pub mod record;
 pub mod segment;
 pub mod topic;
 pub mod types;
+
+pub use engine::Engine;
+pub use options::EngineOptions;

@@ -32,6 +32,7 @@ use crate::{
     consumer::{Consumer, ConsumerOptions},
     log::{LogDir, PartitionLog},
     options::EngineOptions,
+    producer::{Producer, ProducerError, ProducerOptions},
     topic::{Topic, TopicConfig},
     types::TopicName,
 };
@@ -100,6 +101,11 @@ impl Engine {
     pub fn topics(&self) -> Vec<Arc<Topic>> {
         let topics = self.shared.topics.read();
         topics.values().filter(|topic| !topic.is_deleted()).cloned().collect()
+    }
+
+    /// A producer with a sender thread of its own; many threads may share it.
+    pub fn producer(&self, options: ProducerOptions) -> Result<Producer, ProducerError> {
+        Producer::new(self.shared.options.clock.clone(), options)
     }
 
     /// A consumer without partitions; assign some.
