@@ -193,6 +193,7 @@ pub(crate) mod tests {
             batch_fill: Some(0.9),
             batches: 1_000,
             elapsed_seconds: 1.0,
+            records: rate.parse::<crate::count::Count>().map_or(1_000, |count| count.0),
             fsyncs: 900,
             config,
             ..RunResult::default()

@@ -124,7 +124,7 @@ mod tests {
         let path = dir.path().join("run.hlog");
         let mut log = IntervalLog::create(&path).unwrap();
         for second in 0..3_u64 {
-            let mut latencies = Latencies::new();
+            let mut latencies = Latencies::default();
             latencies.response.record_n(2_000_000, second).unwrap();
             latencies.service.record_n(1_000_000, second).unwrap();
             let at = Duration::from_secs(second);

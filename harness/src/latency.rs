@@ -34,9 +34,9 @@ pub struct Latencies {
     pub last_ns: u64,
 }
 
-impl Latencies {
+impl Default for Latencies {
     /// None yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             response: histogram(),
             service: histogram(),
@@ -46,7 +46,9 @@ impl Latencies {
             last_ns: 0,
         }
     }
+}
 
+impl Latencies {
     /// Adds those of another interval or producer. Histograms are merged, never averaged.
     pub fn merge(&mut self, other: &Self) {
         self.response += &other.response;
@@ -77,6 +79,9 @@ impl Latencies {
 }
 
 /// An empty histogram that grows as needed.
+///
+/// # Panics
+/// Never: its bounds are constants.
 pub fn histogram() -> Histogram<u64> {
     let mut histogram = Histogram::new_with_bounds(1, 3_600_000_000_000, DIGITS)
         .expect("constant bounds are valid");
@@ -96,13 +101,16 @@ pub struct Recorder {
 impl Recorder {
     /// Counts records whose intended time is `measured_from_ns` ([`tag::aligned`]) after `start` or
     /// later.
+    ///
+    /// # Panics
+    /// When `measured_from_ns` is not aligned.
     pub fn new(start: Instant, measured_from_ns: u64, open_loop: bool) -> Self {
         assert_eq!(
             measured_from_ns,
             tag::aligned(measured_from_ns),
             "a tag can tell the two apart"
         );
-        let latencies = Mutex::new(Latencies::new());
+        let latencies = Mutex::new(Latencies::default());
         Self { start, measured_from_ns, open_loop, latencies }
     }
 
@@ -159,7 +167,7 @@ mod tests {
         let recorder = Recorder::new(Instant::now(), 0, true);
         recorder.acknowledged_at(&[tag(128_000, 384_000); 3], 1_152_000);
         recorder.acknowledged_at(&[tag(256_000, 384_000)], 640_000);
-        let mut taken = Latencies::new();
+        let mut taken = Latencies::default();
         recorder.take(&mut taken);
         assert_eq!((taken.records, taken.last_ns), (4, 1_152_000));
         assert_eq!((taken.response.len(), taken.service.len()), (4, 4));
@@ -174,7 +182,7 @@ mod tests {
     fn the_warm_up_does_not_count() {
         let recorder = Recorder::new(Instant::now(), 1_000_064, false);
         recorder.acknowledged_at(&[tag(900_000, 900_000), tag(1_000_064, 1_000_064)], 2_000_000);
-        let mut taken = Latencies::new();
+        let mut taken = Latencies::default();
         recorder.take(&mut taken);
         assert_eq!((taken.records, taken.response.len(), taken.service.len()), (1, 1, 0));
         recorder.acknowledged_at(&[tag(0, 0)], 3_000_000);
@@ -184,12 +192,12 @@ mod tests {
 
     #[test]
     fn intervals_and_producers_are_merged() {
-        let mut all = Latencies::new();
+        let mut all = Latencies::default();
         for producer in 1..=3_u64 {
             let recorder = Recorder::new(Instant::now(), 0, true);
             recorder.acknowledged_at(&[tag(0, 0)], producer * 1_000_000);
             recorder.failed(2, &"disk full");
-            let mut taken = Latencies::new();
+            let mut taken = Latencies::default();
             recorder.take(&mut taken);
             all.merge(&taken);
         }

@@ -1,51 +1,15 @@
-//! The instrument: what linger, batch size and compression buy on your own disks.
-
-mod acks;
-mod args;
-mod cells;
-mod count;
-mod data_dir;
-mod date;
-mod drive;
-mod failure;
-mod grid;
-mod hlog;
-mod journal;
-mod keys;
-mod latency;
-mod machine;
-mod main_job;
-mod memory;
-mod mount;
-mod number;
-mod pacing;
-mod payload;
-mod percentile;
-mod precondition;
-mod progress;
-mod rate;
-mod report;
-mod result;
-mod run;
-mod show;
-mod size;
-mod span;
-mod stop;
-mod supplies;
-mod sweep;
-mod table;
-mod tag;
-mod target;
-mod usage;
-mod verdict;
-mod workload;
+//! The program: reads the command line and ends with an exit code.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
-use stop::Stop;
+use trunkline_harness::{
+    args::{Cli, Command},
+    main_job, run,
+    stop::Stop,
+    sweep,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

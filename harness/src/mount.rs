@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names stand beside others in the JSON")]
 pub struct Mount {
     /// `ext4`, `xfs`, `tmpfs`, …; `unknown` where the system does not say.
     pub file_system: String,

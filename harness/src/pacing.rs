@@ -90,12 +90,14 @@ pub struct GeneratorLag {
     pub slept_ns: u64,
 }
 
-impl GeneratorLag {
+impl Default for GeneratorLag {
     /// None.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { histogram: latency::histogram(), spun_ns: 0, slept_ns: 0 }
     }
+}
 
+impl GeneratorLag {
     /// Adds another producer's.
     pub fn merge(&mut self, other: &Self) {
         self.histogram += &other.histogram;
@@ -117,7 +119,7 @@ impl Pacer {
             since_clock_read: RECORDS_PER_CLOCK_READ,
             woke_ns: 0,
             has_waited: false,
-            lag: GeneratorLag::new(),
+            lag: GeneratorLag::default(),
         }
     }
 

@@ -20,9 +20,9 @@ pub struct Progress {
     told: Instant,
 }
 
-impl Progress {
+impl Default for Progress {
     /// A line that begins now.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let bar = stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:24.cyan/238} {percent:>3} %  {msg}");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -30,7 +30,9 @@ impl Progress {
         });
         Self { bar, told: Instant::now() }
     }
+}
 
+impl Progress {
     /// Shows how far it is, 0 to 1, and what is going on.
     pub fn show(&mut self, done: f64, text: impl FnOnce() -> String) {
         let step = (done.clamp(0.0, 1.0) * STEPS as f64) as u64;

@@ -113,10 +113,16 @@ impl RunResult {
         result
     }
 
-    /// Whether the offered rate was not reached: latencies then grow with the length of the run.
+    /// Whether more was offered than the engine takes: latencies are then those of a queue that
+    /// grows with the length of the run. Seen by records that could not be sent, or by how long the
+    /// last acknowledgements came after the last record was due.
     pub fn is_overloaded(&self) -> bool {
         let Some(rate) = self.config.rate_per_second else { return false };
-        self.records_unsent > 0 || self.records_per_second < LEAST_OF_RATE * rate as f64
+        let due = (self.records + self.records_unsent) as f64;
+        let offering = due / rate.max(1) as f64;
+        let patience = self.config.linger_ms as f64 / 1e3 + PATIENCE_SECONDS;
+        self.records_unsent as f64 > MOST_UNSENT * due
+            || self.elapsed_seconds - offering > MOST_BEHIND * offering + patience
     }
 
     fn doubts(&self) -> Vec<String> {
@@ -149,8 +155,13 @@ impl RunResult {
     }
 }
 
-/// Least part of the offered rate that must be reached.
-const LEAST_OF_RATE: f64 = 0.99;
+/// Largest part of the records that were due that may stay unsent.
+const MOST_UNSENT: f64 = 0.01;
+/// Longest that the engine may be behind at the end, as a part of the time in which records were due,
+/// …
+const MOST_BEHIND: f64 = 0.01;
+/// … beside its linger and this much for the last acknowledgements, in seconds.
+const PATIENCE_SECONDS: f64 = 0.1;
 /// Largest part of the p99 that may be the generator's own lag.
 const MOST_LAG: f64 = 0.1;
 
@@ -164,6 +175,7 @@ fn digits(value: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "figures are rounded to six digits")]
 pub(crate) mod tests {
     use super::*;
     use crate::{
@@ -172,7 +184,7 @@ pub(crate) mod tests {
     };
 
     pub(crate) fn measured(records: u64, lag: Option<GeneratorLag>) -> Measured {
-        let mut latencies = Latencies::new();
+        let mut latencies = Latencies::default();
         latencies.response.record_n(2_000_000, records).unwrap();
         if lag.is_some() {
             latencies.service.record_n(1_000_000, records).unwrap();
@@ -254,7 +266,7 @@ pub(crate) mod tests {
     #[test]
     fn doubtful_results_say_so() {
         let paced = Workload { rate: Rate::PerSecond(20_000), ..workload() };
-        let mut lag = GeneratorLag::new();
+        let mut lag = GeneratorLag::default();
         lag.histogram.record_n(900_000, 20_000).unwrap();
         let mut machine = Machine { build: "debug".into(), ..Machine::default() };
         machine.mount.file_system = "tmpfs".into();

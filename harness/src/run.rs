@@ -38,7 +38,7 @@ pub fn run(args: &RunArgs, stop: &Stop) -> Result<(), Failure> {
     let mut supplies = Supplies::default();
     let (pool, keys) = supplies.of(&workload)?;
 
-    let mut progress = Progress::new();
+    let mut progress = Progress::default();
     let memory_touched = memory::touch(expected);
     let job = Job { workload: &workload, dir: dir.path(), pool, keys, hlog, memory_touched, stop };
     let outcome = drive::run(job, &mut |moment| {
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn the_summary_says_everything_that_was_asked_for() {
         let paced = Workload { rate: Rate::PerSecond(10_000), ..workload() };
-        let measured = measured(20_000, Some(GeneratorLag::new()));
+        let measured = measured(20_000, Some(GeneratorLag::default()));
         let result = RunResult::new(&paced, &Machine::default(), &measured);
         let text = summary(&paced, &result);
         for part in [

@@ -43,7 +43,7 @@ impl Supplies {
 }
 
 fn fill(workload: &Workload) -> Result<Pool, PayloadError> {
-    let mut progress = Progress::new();
+    let mut progress = Progress::default();
     let (kind, size) = (&workload.payload, workload.record_size);
     let pool = Pool::fill(kind, size, workload.seed, &mut |part| {
         progress.show(part, || format!("making {kind} records of {size}"));

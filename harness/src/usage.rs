@@ -25,6 +25,7 @@ impl Usage {
     }
 
     /// What came since `earlier`.
+    #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),

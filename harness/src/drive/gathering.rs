@@ -38,9 +38,9 @@ impl<'a> Gathering<'a> {
         Self {
             plan,
             recorders,
-            total: Latencies::new(),
-            interval: Latencies::new(),
-            spare: Latencies::new(),
+            total: Latencies::default(),
+            interval: Latencies::default(),
+            spare: Latencies::default(),
             interval_from: Duration::ZERO,
             records_before: (Duration::ZERO, 0),
             rate: 0.0,
@@ -103,7 +103,7 @@ impl<'a> Gathering<'a> {
         if let Some(hlog) = hlog {
             hlog.write(self.interval_from, elapsed, &self.interval)?;
         }
-        self.interval = Latencies::new();
+        self.interval = Latencies::default();
         self.interval_from = elapsed;
         Ok(())
     }

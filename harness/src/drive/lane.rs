@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn spinning_without_a_core_costs_no_cpu() {
-        let lag = GeneratorLag { spun_ns: 600, slept_ns: 200, ..GeneratorLag::new() };
+        let lag = GeneratorLag { spun_ns: 600, slept_ns: 200, ..GeneratorLag::default() };
         assert_eq!(spun_cpu_ns(&lag, 800, 1_000), 600, "a core of its own");
         assert_eq!(spun_cpu_ns(&lag, 400, 1_000), 300, "half a core");
         assert_eq!(spun_cpu_ns(&lag, 0, 1_000), 0);

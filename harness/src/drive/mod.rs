@@ -117,6 +117,9 @@ pub enum RunError {
 }
 
 /// Runs `job`, telling `watch` about ten times a second.
+///
+/// # Panics
+/// When the rate is a percentage: a sweep resolves these before.
 pub fn run(mut job: Job<'_>, watch: &mut dyn FnMut(&Moment)) -> Result<Measured, RunError> {
     let workload = job.workload;
     assert!(!matches!(workload.rate, Rate::PercentOfMax(_)), "a sweep resolves percentages");
@@ -163,7 +166,7 @@ pub fn run(mut job: Job<'_>, watch: &mut dyn FnMut(&Moment)) -> Result<Measured,
     target.close()?;
     gathering.finish(&mut job.hlog)?;
 
-    let mut lag = GeneratorLag::new();
+    let mut lag = GeneratorLag::default();
     let (mut unsent, mut spun_cpu_ns) = (0, 0);
     for end in ends {
         let end = end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;

@@ -68,7 +68,8 @@ fn plot(comparison: &Comparison, name: &str, quantile: Quantile) -> Option<Strin
         })
         .collect();
     let points = || lines.iter().flatten();
-    if points().count() < 2 {
+    // At full speed alone there is nothing to see but buffers.
+    if points().filter(|point| point.run.config.rate_per_second.is_some()).count() < 2 {
         return None;
     }
     let x = LogAxis::over(&points().map(|point| point.mb), LEFT, WIDTH - RIGHT);

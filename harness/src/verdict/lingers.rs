@@ -1,77 +1,86 @@
 //! What waiting for fuller batches costs and brings, at a low rate, at half speed, at full speed.
 
-use super::{Finding, View, group, named};
+use std::fmt::Write as _;
+
+use super::{DEFAULTS, Finding, View, group, named, without_linger};
 use crate::{cells::Row, result::RunResult, show};
+
+/// Medians that differ by less than this part are called the same.
+const SAME_LATENCY: f64 = 0.1;
 
 type Run<'a> = (&'a Row, &'a RunResult);
 
 /// At a low rate batches don't fill: lingering is paid in latency.
 pub(super) fn cost_at_low_rate(view: &View<'_>) -> Option<Finding> {
-    let runs = view.lingers_at(view.low_column()?);
+    let runs = view.lingers_at(view.low_column()?, DEFAULTS.1);
     let (first, others) = runs.split_first()?;
+    let shortest = first.1.latency_us.p50?;
     if others.is_empty() {
         return None;
     }
-    let p50 = first.1.latency_us.p50;
     let mut text = format!(
         "At {} records/s, linger {} ms answers in {} (p50)",
         show::rate(first.1.config.rate_per_second? as f64),
         first.0.config.linger_ms,
-        show::micros(p50)
+        show::micros(Some(shortest))
     );
     for (row, run) in others {
-        let (Some(p50), Some(other)) = (p50, run.latency_us.p50) else { continue };
-        text.push_str(&format!(
-            "; {} ms {} {}",
-            row.config.linger_ms,
-            if other >= p50 { "adds" } else { "takes off" },
-            show::micros(Some((other - p50).abs()))
-        ));
+        let Some(p50) = run.latency_us.p50 else { continue };
+        let (linger, by) = (row.config.linger_ms, show::micros(Some((p50 - shortest).abs())));
+        let _ = if run.is_overloaded() {
+            write!(text, "; {linger} ms did not keep the rate")
+        } else if (p50 - shortest).abs() <= SAME_LATENCY * shortest {
+            write!(text, "; {linger} ms is about the same")
+        } else if p50 > shortest {
+            write!(text, "; {linger} ms adds {by}")
+        } else {
+            write!(text, "; {linger} ms was faster by {by}, which is chance or load from elsewhere")
+        };
     }
-    text.push('.');
+    let _ = write!(text, " ({}).", without_linger(first.0));
     Some(Finding { topic: "linger, low", text })
 }
 
-/// At half speed lingering pays in fewer, fuller batches.
+/// At half speed lingering pays in fewer, fuller batches, the more the larger these may be.
 pub(super) fn gain_at_middle_rate(view: &View<'_>) -> Option<Finding> {
     let column = view.middle_column()?;
-    let runs = view.lingers_at(column);
-    let (short, long) = (runs.first()?, runs.last()?);
-    if short.0.config.linger_ms == long.0.config.linger_ms {
+    let sizes = view.at(column).into_iter().map(|(row, _)| row.config.batch_size_bytes);
+    let runs = view.lingers_at(column, sizes.max()?);
+    let ((short_row, short), (long_row, long)) = (runs.first()?, runs.last()?);
+    let (from, to) = (short_row.config.linger_ms, long_row.config.linger_ms);
+    if from == to {
         return None;
     }
-    let records_a_batch = |run: &RunResult| {
-        let batches = run.batches.max(1) as f64;
-        show::three_digits(run.records as f64 / batches)
-    };
-    let per_second = |run: &RunResult| {
-        show::rate(run.fsyncs as f64 / run.elapsed_seconds.max(f64::MIN_POSITIVE))
-    };
     let mut text = format!(
-        "At {} of full speed ({} records/s), from linger {} to {} ms: {} instead of {} records a \
-         batch, {} instead of {} ns of CPU a record, p50 {} instead of {}",
+        "At {} of full speed ({} records/s, {}), ",
         view.comparison.rates[column],
-        show::rate(long.1.config.rate_per_second? as f64),
-        short.0.config.linger_ms,
-        long.0.config.linger_ms,
-        records_a_batch(long.1),
-        records_a_batch(short.1),
-        show::optional(long.1.cpu_ns_per_record),
-        show::optional(short.1.cpu_ns_per_record),
-        show::micros(long.1.latency_us.p50),
-        show::micros(short.1.latency_us.p50)
+        show::rate(long.config.rate_per_second? as f64),
+        without_linger(long_row)
     );
-    if short.1.fsyncs > 0 || long.1.fsyncs > 0 {
-        text.push_str(&format!(
-            ", {} instead of {} syncs a second",
-            per_second(long.1),
-            per_second(short.1)
-        ));
+    if short.is_overloaded() || long.is_overloaded() {
+        text.push_str("a linger did not keep the rate: nothing to compare.");
+        return Some(Finding { topic: "linger, half", text });
     }
-    if short.1.is_overloaded() || long.1.is_overloaded() {
-        text.push_str(". The rate was more than one of them takes: their latencies are a queue's");
+    let records = |run: &RunResult| show::rate(run.records as f64 / run.batches.max(1) as f64);
+    let syncs = |run: &RunResult| show::rate(run.fsyncs as f64 / run.elapsed_seconds.max(0.001));
+    let _ = write!(
+        text,
+        "linger {to} instead of {from} ms puts {} instead of {} records into a batch, at {} instead of \
+         {} ns of CPU a record",
+        records(long),
+        records(short),
+        show::optional(long.cpu_ns_per_record),
+        show::optional(short.cpu_ns_per_record)
+    );
+    if short.fsyncs > 0 || long.fsyncs > 0 {
+        let _ = write!(text, " and {} instead of {} syncs a second", syncs(long), syncs(short));
     }
-    text.push_str(&format!(" ({}).", named(long.0).split_once(", ")?.1));
+    let _ = write!(
+        text,
+        "; p50 is {} instead of {}.",
+        show::micros(long.latency_us.p50),
+        show::micros(short.latency_us.p50)
+    );
     Some(Finding { topic: "linger, half", text })
 }
 

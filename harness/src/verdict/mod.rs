@@ -119,13 +119,11 @@ impl<'a> View<'a> {
         known.min_by_key(|(_, percent)| (percent - 50).abs()).map(|(column, _)| column)
     }
 
-    /// In a column, the runs that differ only in linger, shortest first: with Kafka's batch size and
+    /// In a column, the runs that differ only in linger, shortest first: with this batch size and
     /// no compression where these were measured.
-    fn lingers_at(&self, column: usize) -> Vec<(&'a Row, &'a RunResult)> {
+    fn lingers_at(&self, column: usize, batch_size: u64) -> Vec<(&'a Row, &'a RunResult)> {
         let runs = self.at(column);
-        let is_default = |row: &Row| {
-            row.config.batch_size_bytes == DEFAULTS.1 && row.config.compression == DEFAULTS.2
-        };
+        let is_default = |row: &Row| group(row) == (batch_size, DEFAULTS.2);
         let Some(group) = runs
             .iter()
             .find(|(row, _)| is_default(row))
@@ -152,17 +150,21 @@ fn group(row: &Row) -> (u64, &str) {
 
 /// `linger 5 ms, batches of 16KiB, no compression`.
 fn named(row: &Row) -> String {
-    let config = &row.config;
-    format!(
-        "linger {} ms, batches of {}, {}",
-        config.linger_ms,
-        ByteSize(config.batch_size_bytes),
-        if config.compression == "none" { "no compression" } else { &config.compression }
-    )
+    format!("linger {} ms, {}", row.config.linger_ms, without_linger(row))
 }
 
-/// `1.8 times`, `twice`.
+/// `batches of 16KiB, no compression`.
+fn without_linger(row: &Row) -> String {
+    let config = &row.config;
+    let codec = if config.compression == "none" { "no compression" } else { &config.compression };
+    format!("batches of {}, {codec}", ByteSize(config.batch_size_bytes))
+}
+
+/// `1.80 times`, or below one `77 % of`.
 fn times(factor: f64) -> String {
+    if factor < 1.0 {
+        return format!("{} of", show::percent(factor));
+    }
     format!("{} times", show::three_digits(factor))
 }
 

@@ -1,5 +1,7 @@
 //! How much gets through, and what batch size does to it.
 
+use std::fmt::Write as _;
+
 use super::{DEFAULTS, Finding, View, group, named, times};
 use crate::{cells::Row, result::RunResult, show, size::ByteSize};
 
@@ -26,11 +28,14 @@ pub(super) fn most(view: &View<'_>) -> Option<Finding> {
                 ". Kafka's defaults (linger 5 ms, 16KiB, none) are as fast within the noise.",
             );
         }
-        Some((_, default)) => text.push_str(&format!(
-            ": {} what Kafka's defaults (linger 5 ms, 16KiB, none) reach, {} MB/s.",
-            times(best.mb_per_second / default.mb_per_second),
-            show::three_digits(default.mb_per_second)
-        )),
+        Some((_, default)) => {
+            let _ = write!(
+                text,
+                ": {} what Kafka's defaults (linger 5 ms, 16KiB, none) reach, {} MB/s.",
+                times(best.mb_per_second / default.mb_per_second),
+                show::three_digits(default.mb_per_second)
+            );
+        }
         None => text.push('.'),
     }
     Some(Finding { topic: "throughput", text })

@@ -1,0 +1,45 @@
+//! The instrument: what linger, batch size and compression buy on your own disks.
+//!
+//! `docs/HARNESS.md` is its manual. The way of a run: [`args`] → [`grid`] → [`workload::Workload`] →
+//! [`drive`] → [`result::RunResult`]; a sweep goes on to [`journal`] → [`cells`] → [`table`],
+//! [`verdict`] and [`report`]. Only [`target`] knows the engine.
+
+pub mod acks;
+pub mod args;
+pub mod cells;
+pub mod count;
+pub mod data_dir;
+pub mod date;
+pub mod drive;
+pub mod failure;
+pub mod grid;
+pub mod hlog;
+pub mod journal;
+pub mod keys;
+pub mod latency;
+pub mod machine;
+pub mod main_job;
+pub mod memory;
+pub mod mount;
+pub mod number;
+pub mod pacing;
+pub mod payload;
+pub mod percentile;
+pub mod precondition;
+pub mod progress;
+pub mod rate;
+pub mod report;
+pub mod result;
+pub mod run;
+pub mod show;
+pub mod size;
+pub mod span;
+pub mod stop;
+pub mod supplies;
+pub mod sweep;
+pub mod table;
+pub mod tag;
+pub mod target;
+pub mod usage;
+pub mod verdict;
+pub mod workload;
