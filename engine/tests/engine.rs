@@ -150,6 +150,34 @@ fn a_log_dir_has_one_engine() {
     Engine::open(other).unwrap();
 }
 
+/// Names the folder that [`another_process`] is to open.
+const FOLDER_OF_ANOTHER: &str = "TRUNKLINE_TEST_FOLDER";
+
+#[test]
+fn a_log_dir_is_locked_against_other_processes() {
+    let root = tempfile::tempdir().unwrap();
+    let is_refused = || {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "another_process", "--ignored"])
+            .env(FOLDER_OF_ANOTHER, root.path())
+            .output()
+            .unwrap()
+            .status;
+        !status.success()
+    };
+    let engine = open(root.path(), 1);
+    assert!(is_refused());
+    engine.close().unwrap();
+    assert!(!is_refused());
+}
+
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn another_process() {
+    let Some(root) = std::env::var_os(FOLDER_OF_ANOTHER) else { return };
+    open(Path::new(&root), 1).close().unwrap();
+}
+
 #[test]
 fn partitions_are_spread_over_the_log_dirs() {
     let root = tempfile::tempdir().unwrap();

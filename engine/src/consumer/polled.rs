@@ -154,7 +154,7 @@ impl Polled {
         self.slices[self.at..].iter().map(|slice| slice.count).sum()
     }
 
-    /// Whether there is no record (any more).
+    /// Whether there is no record (any more). [`Polled::resets`] may have something to tell all the same.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
