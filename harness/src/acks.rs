@@ -13,6 +13,16 @@ pub enum Acks {
     All,
 }
 
+impl From<Acks> for trunkline::producer::Acks {
+    fn from(acks: Acks) -> Self {
+        match acks {
+            Acks::None => Self::None,
+            Acks::Leader => Self::Leader,
+            Acks::All => Self::All,
+        }
+    }
+}
+
 impl FromStr for Acks {
     type Err = String;
 

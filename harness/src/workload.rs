@@ -74,7 +74,7 @@ impl Workload {
         TopicSettings {
             partitions: self.partitions,
             durability: self.durability,
-            batch_size: self.largest_batch(),
+            largest_batch: self.largest_batch(),
         }
     }
 

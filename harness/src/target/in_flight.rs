@@ -5,7 +5,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::engine::Ack;
+use trunkline::producer::Ack;
+
 use crate::latency::Recorder;
 
 /// Tag lists that are kept for reuse.

@@ -1,15 +1,23 @@
 //! The one place where the harness meets the engine: open a log, send records, learn when each was
 //! acknowledged, read the counters.
 
-mod double;
 mod in_flight;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use trunkline::{record::Compression, types::Durability};
+use trunkline::{
+    Engine, EngineOptions,
+    producer::{ProducerOptions, ProducerRecord, partition_for_key},
+    record::Compression,
+    topic::{Topic, TopicConfig},
+    types::Durability,
+};
 
 use crate::{acks::Acks, latency::Recorder};
-use double as engine;
 use in_flight::InFlight;
 
 /// How the log is laid out.
@@ -19,8 +27,8 @@ pub struct TopicSettings {
     pub partitions: u32,
     /// What an acknowledgement means.
     pub durability: Durability,
-    /// Largest batch that is sent, in bytes.
-    pub batch_size: usize,
+    /// Largest batch that is sent, in bytes: the topic must take it.
+    pub largest_batch: usize,
 }
 
 /// How records are sent. Kafka's names, Kafka's meanings.
@@ -94,19 +102,33 @@ pub struct Outgoing<'a> {
     pub tag: u64,
 }
 
+/// Name of the topic that everything is sent to.
+const TOPIC: &str = "harness";
+/// How long a close may wait for records under way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// An open log with one topic.
 #[derive(Debug)]
 pub struct Target {
-    log: engine::Log,
-    partitions: u32,
+    engine: Engine,
+    topic: Arc<Topic>,
+    /// All that were made: their counters are part of the totals.
+    producers: Mutex<Vec<Arc<trunkline::producer::Producer>>>,
 }
 
 impl Target {
     /// Makes a new log in the empty folder `dir`.
     pub fn open(dir: &Path, topic: &TopicSettings) -> Result<Self, TargetError> {
-        let log = engine::Log::create(dir, topic.durability)
+        let engine = Engine::open(EngineOptions::new(dir))
             .map_err(|error| TargetError::new("open", error))?;
-        Ok(Self { log, partitions: topic.partitions })
+        let largest = topic.largest_batch.max(TopicConfig::default().max_message_bytes as usize);
+        let config = TopicConfig::default()
+            .durability(topic.durability)
+            .max_message_bytes(largest.try_into().unwrap_or(i32::MAX));
+        let topic = engine
+            .create_topic(TOPIC, topic.partitions, config)
+            .map_err(|error| TargetError::new("create topic", error))?;
+        Ok(Self { engine, topic, producers: Mutex::default() })
     }
 
     /// A producer of its own, for one thread. Acknowledgements go to `recorder`.
@@ -115,40 +137,63 @@ impl Target {
         settings: &ProducerSettings,
         recorder: Arc<Recorder>,
     ) -> Result<Producer, TargetError> {
-        let producer = self.log.producer(settings);
-        let in_flight = InFlight::new(recorder, self.partitions);
-        Ok(Producer { producer, in_flight, partitions: self.partitions })
+        let options = ProducerOptions::default()
+            .linger(settings.linger)
+            .batch_size(settings.batch_size)
+            .max_request_size(settings.largest_batch)
+            .compression(settings.compression)
+            .acks(settings.acks.into())
+            .buffer_memory(settings.buffer_memory);
+        let producer =
+            self.engine.producer(options).map_err(|error| TargetError::new("open", error))?;
+        let producer = Arc::new(producer);
+        self.producers.lock().unwrap_or_else(PoisonError::into_inner).push(producer.clone());
+        let in_flight = InFlight::new(recorder, self.topic.partition_count());
+        Ok(Producer { producer, topic: self.topic.clone(), in_flight })
     }
 
     /// Totals of now.
     pub fn counters(&self) -> Counters {
-        self.log.counters()
+        let mut counters =
+            Counters { fsyncs: self.engine.metrics().syncs(), ..Counters::default() };
+        for producer in &*self.producers.lock().unwrap_or_else(PoisonError::into_inner) {
+            let metrics = producer.metrics();
+            counters.batches += metrics.batches;
+            counters.raw_bytes += metrics.raw_bytes;
+            counters.batch_bytes += metrics.log_bytes;
+        }
+        counters
     }
 
     /// Closes the log cleanly.
     pub fn close(self) -> Result<(), TargetError> {
-        drop(self.log);
-        Ok(())
+        for producer in self.producers.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            producer.close(CLOSE_TIMEOUT).map_err(|error| TargetError::new("close", error))?;
+        }
+        self.engine.close().map_err(|error| TargetError::new("close", error))
     }
 }
 
 /// One thread's producer and the records that it has not heard of yet.
 #[derive(Debug)]
 pub struct Producer {
-    producer: engine::Producer,
+    producer: Arc<trunkline::producer::Producer>,
+    topic: Arc<Topic>,
     in_flight: InFlight,
-    partitions: u32,
 }
 
 impl Producer {
     /// Sends a record; waits while `buffer.memory` is in use.
     pub fn send(&mut self, record: Outgoing<'_>) -> Result<(), TargetError> {
+        let outgoing =
+            ProducerRecord::new(record.key, Some(record.value)).timestamp(record.timestamp_ms);
         let ack = self
             .producer
-            .send(record.key, record.value, record.timestamp_ms)
+            .send(&self.topic, &outgoing)
             .map_err(|error| TargetError::new("send", error))?;
         // Without a key the sticky partitioner stays with one batch at a time.
-        let slot = record.key.map_or(0, |key| engine::partition_for_key(key, self.partitions));
+        let partitions = self.topic.partition_count();
+        let slot = record.key.map_or(0, |key| partition_for_key(key, partitions));
         self.in_flight.sent(slot, ack, record.tag);
         Ok(())
     }
@@ -160,7 +205,7 @@ impl Producer {
 
     /// Sends what is still lingering, and waits for every acknowledgement.
     pub fn finish(mut self) -> Result<(), TargetError> {
-        self.producer.flush().map_err(|error| TargetError::new("flush", error))?;
+        self.producer.flush();
         self.in_flight.wait_for_all();
         Ok(())
     }
