@@ -13,6 +13,7 @@ use trunkline::{
     engine::{CreateTopicError, DeleteTopicError, Engine, OpenError},
     log::{AppendError, DirError, PartitionLog, checkpoint},
     options::{EngineOptions, Housekeeping},
+    producer::{Ack, ProducerOptions, ProducerRecord, SendError},
     record::{BatchBuilder, BatchSettings, Encoder, NewRecord},
     topic::{TOPICS_FILE, Topic, TopicConfig},
     types::{Durability, TopicPartition},
@@ -487,4 +488,59 @@ fn metrics_are_added_up() {
     assert!(metrics.log_dirs.iter().all(|dir| dir.syncs >= 1));
     read(&engine, &topic);
     assert_eq!(engine.metrics().fetched_bytes, metrics.bytes);
+}
+
+#[test]
+fn what_a_producer_was_told_is_there_is_there_after_a_crash() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = open(root.path(), 2);
+    let topic = engine.create_topic("orders", 4, TopicConfig::default()).unwrap();
+    let producer = engine.producer(ProducerOptions::default().linger(NOW)).unwrap();
+    let mut sent: Vec<_> = (0..200)
+        .map(|n: u32| {
+            let value = n.to_string();
+            let record = ProducerRecord::new(Some(&value.as_bytes()[..1]), Some(value.as_bytes()));
+            let placed = producer.send(&topic, &record).unwrap().wait().unwrap();
+            (placed.partition, placed.offset.unwrap(), value)
+        })
+        .collect();
+    sent.sort();
+    let late = ProducerRecord::of_value(b"late");
+    drop(engine);
+    let refused = producer.send(&topic, &late).and_then(Ack::wait);
+    assert!(matches!(refused, Err(SendError::Append(_))), "{refused:?}");
+    drop((producer, topic));
+
+    let engine = open(root.path(), 2);
+    let topic = engine.topic("orders").unwrap();
+    let earliest = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer = engine.consumer(earliest);
+    for partition in 0..4 {
+        consumer.assign(&topic, partition).unwrap();
+    }
+    let mut found = Vec::new();
+    let mut polled = consumer.poll(NOW).unwrap();
+    polled
+        .for_each(|record| {
+            let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+            found.push((record.partition, record.offset, value));
+        })
+        .unwrap();
+    found.sort();
+    assert_eq!(found, sent);
+}
+
+#[test]
+fn a_producer_of_a_deleted_topic_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = open(root.path(), 1);
+    let topic = engine.create_topic("orders", 1, TopicConfig::default()).unwrap();
+    let producer = engine.producer(ProducerOptions::default()).unwrap();
+    let record = ProducerRecord::of_value(b"v");
+    producer.send(&topic, &record).unwrap().wait().unwrap();
+    engine.delete_topic("orders").unwrap();
+    let refused = producer.send(&topic, &record).and_then(Ack::wait);
+    assert!(matches!(refused, Err(SendError::TopicDeleted)), "{refused:?}");
+    producer.close(Duration::MAX).unwrap();
+    engine.close().unwrap();
 }
