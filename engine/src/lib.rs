@@ -23,6 +23,7 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod options;
+pub mod producer;
 pub mod record;
 pub mod segment;
 pub mod topic;

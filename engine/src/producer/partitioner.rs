@@ -1,0 +1,233 @@
+//! Which partition a record goes to: the one that is named, murmur2 of its key, or the sticky one.
+//!
+//! Sticky, as KIP-794 ("uniform sticky partitioner"; Kafka: `BuiltInPartitioner`): records without
+//! a key stay on one partition until `batch.size` bytes went to it, and then go to another, drawn at
+//! random with weights that fall with the length of a partition's queue. Counting bytes, not
+//! batches, keeps the shares equal when some partitions are slow and their batches grow.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+/// Partition of a record with this key, among `partitions`; Kafka's, for every byte string.
+///
+/// # Panics
+/// Where there is no partition.
+#[inline]
+pub fn partition_for_key(key: &[u8], partitions: u32) -> u32 {
+    (murmur2(key) & 0x7FFF_FFFF) % partitions
+}
+
+/// Murmur2 with 32 bits and Kafka's seed (`org.apache.kafka.common.utils.Utils.murmur2`).
+#[inline]
+pub fn murmur2(bytes: &[u8]) -> u32 {
+    const SEED: u32 = 0x9747_B28C;
+    const MULTIPLIER: u32 = 0x5BD1_E995;
+    const SHIFT: u32 = 24;
+    let mut hash = SEED ^ bytes.len() as u32;
+    let mut words = bytes.chunks_exact(4);
+    for word in &mut words {
+        let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        let word = word.wrapping_mul(MULTIPLIER);
+        let word = (word ^ (word >> SHIFT)).wrapping_mul(MULTIPLIER);
+        hash = hash.wrapping_mul(MULTIPLIER) ^ word;
+    }
+    let rest = words.remainder();
+    if !rest.is_empty() {
+        for (index, byte) in rest.iter().enumerate() {
+            hash ^= u32::from(*byte) << (8 * index);
+        }
+        hash = hash.wrapping_mul(MULTIPLIER);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(MULTIPLIER);
+    hash ^ (hash >> 15)
+}
+
+/// Partitions that one weighted draw looks at. Of a topic with more, a window of so many is drawn
+/// first, each with the same chance, so that a switch has a bounded cost.
+const WEIGHED: usize = 1024;
+
+/// The sticky partition of one topic, shared by all threads of a producer.
+#[derive(Debug)]
+pub(super) struct Sticky {
+    /// Number of switches so far and the partition of now, in one word: whoever chose before a
+    /// switch finds another word.
+    current: AtomicU64,
+    /// Bytes that went to the current partition. Touched only by whoever holds the lock of that
+    /// partition's queue and found its choice current: plain loads and stores suffice.
+    produced: AtomicUsize,
+    batch_bytes: usize,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// A look at the sticky partition; to be confirmed under the lock of that partition's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Choice(u64);
+
+impl Choice {
+    pub(super) fn partition(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl Sticky {
+    /// Of a topic with `partitions`; switches after `batch_bytes`.
+    pub(super) fn new(partitions: u32, batch_bytes: usize, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let first = random.u32(..partitions);
+        Self {
+            current: AtomicU64::new(u64::from(first)),
+            produced: AtomicUsize::new(0),
+            batch_bytes: batch_bytes.max(1),
+            random: Mutex::new(random),
+        }
+    }
+
+    /// The partition of now.
+    pub(super) fn peek(&self) -> Choice {
+        Choice(self.current.load(Ordering::Acquire))
+    }
+
+    /// Whether nobody switched since `choice` was made.
+    pub(super) fn is_current(&self, choice: Choice) -> bool {
+        self.peek() == choice
+    }
+
+    /// Counts `bytes` that went to `choice`'s partition, and switches when that is enough: at
+    /// `batch_bytes`, but at a batch's boundary (`between_batches`) where one comes before twice as
+    /// much, so that no small batch is left behind. `queued` are the batches queued a partition.
+    ///
+    /// To be called under the lock of the partition's queue, with a current choice.
+    pub(super) fn count(
+        &self,
+        choice: Choice,
+        bytes: usize,
+        between_batches: bool,
+        queued: &[AtomicU32],
+    ) {
+        let produced = self.produced.load(Ordering::Relaxed) + bytes;
+        let enough =
+            if between_batches { self.batch_bytes } else { self.batch_bytes.saturating_mul(2) };
+        if produced < enough {
+            self.produced.store(produced, Ordering::Relaxed);
+            return;
+        }
+        let next = draw(&mut self.random.lock(), queued);
+        self.produced.store(0, Ordering::Relaxed);
+        let switches = (choice.0 >> 32).wrapping_add(1) << 32;
+        self.current.store(switches | u64::from(next), Ordering::Release);
+    }
+}
+
+/// Draws a partition; the weight of each is the longest queue's length + 1 − its own queue's.
+fn draw(random: &mut fastrand::Rng, queued: &[AtomicU32]) -> u32 {
+    let start = if queued.len() > WEIGHED { random.usize(..queued.len()) } else { 0 };
+    let window = || queued.iter().cycle().skip(start).take(queued.len().min(WEIGHED));
+    let length = |queue: &AtomicU32| queue.load(Ordering::Relaxed);
+    let longest = window().map(length).max().unwrap_or(0);
+    // Queues move while they are looked at: a length is never taken for more than the longest.
+    let weight = |queue: &AtomicU32| u64::from(longest - length(queue).min(longest)) + 1;
+    let mut left = random.u64(..window().map(weight).sum::<u64>().max(1));
+    for (index, queue) in window().enumerate() {
+        match left.checked_sub(weight(queue)) {
+            Some(rest) => left = rest,
+            None => return ((start + index) % queued.len()) as u32,
+        }
+    }
+    start as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn murmur2_is_kafkas() {
+        // `UtilsTest.testMurmur2` of Kafka.
+        let cases: [(&[u8], i32); 7] = [
+            (b"21", -973_932_308),
+            (b"foobar", -790_332_482),
+            (b"a-little-bit-long-string", -985_981_536),
+            (b"a-little-bit-longer-string", -1_486_304_829),
+            (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            (b"abc", 479_470_107),
+            (b"", 275_646_681),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(murmur2(bytes) as i32, expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_negative_hash_gives_a_partition() {
+        assert_eq!(partition_for_key(b"21", 7), (-973_932_308_i32 as u32 & 0x7FFF_FFFF) % 7);
+        assert_eq!(partition_for_key(b"21", 1), 0);
+    }
+
+    fn queues(lengths: &[u32]) -> Vec<AtomicU32> {
+        lengths.iter().map(|length| AtomicU32::new(*length)).collect()
+    }
+
+    fn shares(lengths: &[u32], draws: usize) -> Vec<usize> {
+        let (mut random, queued) = (fastrand::Rng::with_seed(7), queues(lengths));
+        let mut shares = vec![0; lengths.len()];
+        for _ in 0..draws {
+            shares[draw(&mut random, &queued) as usize] += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn equal_queues_are_drawn_alike() {
+        for share in shares(&[3; 8], 80_000) {
+            assert!((9_500..10_500).contains(&share), "{share}");
+        }
+    }
+
+    #[test]
+    fn longer_queues_are_drawn_less() {
+        // Kafka's own example: lengths 0, 3, 1 weigh 4, 1, 3.
+        let shares = shares(&[0, 3, 1], 80_000);
+        for (share, weight) in shares.iter().zip([4, 1, 3]) {
+            assert!(share.abs_diff(weight * 10_000) < 1_000, "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn a_wide_topic_is_drawn_from_everywhere() {
+        let shares = shares(&vec![0; 4 * WEIGHED], 100_000);
+        let quarters: Vec<usize> = shares.chunks(WEIGHED).map(|part| part.iter().sum()).collect();
+        assert!(quarters.iter().all(|share| (24_000..26_000).contains(share)), "{quarters:?}");
+    }
+
+    #[test]
+    fn it_switches_by_bytes_at_a_batch_boundary() {
+        let (sticky, queued) = (Sticky::new(4, 100, 1), queues(&[0; 4]));
+        let first = sticky.peek();
+        sticky.count(first, 99, true, &queued);
+        assert!(sticky.is_current(first), "too few bytes");
+        sticky.count(first, 1, false, &queued);
+        assert!(sticky.is_current(first), "in the middle of a batch");
+        sticky.count(first, 0, true, &queued);
+        assert!(!sticky.is_current(first));
+        let second = sticky.peek();
+        sticky.count(second, 199, false, &queued);
+        assert!(sticky.is_current(second));
+        sticky.count(second, 1, false, &queued);
+        assert!(!sticky.is_current(second), "twice the batch's size ends the wait for a boundary");
+    }
+
+    #[test]
+    fn bytes_are_spread_evenly() {
+        let (sticky, queued) = (Sticky::new(6, 1_000, 42), queues(&[0; 6]));
+        let mut bytes = [0; 6];
+        for _ in 0..600_000 {
+            let choice = sticky.peek();
+            bytes[choice.partition() as usize] += 100;
+            sticky.count(choice, 100, true, &queued);
+        }
+        for share in bytes {
+            assert!((9_700_000..10_300_000).contains(&share), "{bytes:?}");
+        }
+    }
+}
