@@ -171,7 +171,7 @@ impl Fate {
     }
 }
 
-/// The duty to decide a [`Fate`]. Dropped without that, the batch has failed: no [`Ack`] waits
+/// The duty to decide a [`Fate`]; only the first decision counts. Dropped without that, the batch has failed: no [`Ack`] waits
 /// for ever, whatever becomes of the sender.
 #[derive(Debug)]
 pub(super) struct Promise(Option<Arc<Fate>>);
@@ -190,17 +190,17 @@ impl Promise {
     }
 
     /// The log has the batch; the first record stands at `base_offset`, where that is known.
-    pub(super) fn accept(mut self, base_offset: Option<Offset>, append_time: Option<i64>) {
+    pub(super) fn accept(&mut self, base_offset: Option<Offset>, append_time: Option<i64>) {
         self.decide(Outcome::Accepted { base_offset, append_time, at: Instant::now() });
     }
 
     /// The batch is lost.
-    pub(super) fn fail(mut self, error: SendError) {
+    pub(super) fn fail(&mut self, error: SendError) {
         self.decide(Outcome::Failed { error, at: Instant::now() });
     }
 
     /// The batch goes on as several. `firsts` are the indexes of their first records, from 0 up.
-    pub(super) fn split(mut self, firsts: &[u32]) -> Vec<Self> {
+    pub(super) fn split(&mut self, firsts: &[u32]) -> Vec<Self> {
         assert_eq!(firsts.first(), Some(&0), "the first part begins with the first record");
         let partition = self.fate().partition;
         let parts: Vec<Self> = firsts.iter().map(|_| Self::new(partition)).collect();
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn records_of_a_batch_share_its_fate() {
-        let promise = Promise::new(3);
+        let mut promise = Promise::new(3);
         let acks: Vec<Ack> = (0..3).map(|index| Ack::new(promise.fate(), index, 50)).collect();
         assert!(!acks[0].is_done() && acks[0].acknowledged_at().is_none());
         assert!(acks[0].wait_timeout(Duration::ZERO).is_none());
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_time_of_the_append_replaces_the_records_own() {
-        let promise = Promise::new(0);
+        let mut promise = Promise::new(0);
         let ack = Ack::new(promise.fate(), 1, 50);
         promise.accept(None, Some(70));
         let expected = RecordMetadata { partition: 0, offset: None, timestamp: 70 };
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn futures_are_woken_once_a_task() {
-        let promise = Promise::new(0);
+        let mut promise = Promise::new(0);
         let (one, two) = (Arc::new(Count::default()), Arc::new(Count::default()));
         let mut acks: Vec<Ack> = (0..4).map(|index| Ack::new(promise.fate(), index, 0)).collect();
         for (ack, task) in acks.iter_mut().zip([&one, &one, &two, &two]) {
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_record_follows_its_batch_through_splits() {
-        let promise = Promise::new(0);
+        let mut promise = Promise::new(0);
         let task = Arc::new(Count::default());
         let mut acks: Vec<Ack> = (0..6).map(|index| Ack::new(promise.fate(), index, 0)).collect();
         assert!(poll(&mut acks[4], &task).is_pending());
@@ -297,7 +297,7 @@ mod tests {
         assert!(poll(&mut acks[4], &task).is_pending());
         assert!(acks[1].shares_batch_with(&acks[0]) && !acks[1].shares_batch_with(&acks[2]));
         let last = parts.pop().unwrap().split(&[0, 3]);
-        for (part, base) in parts.into_iter().chain(last).zip([10, 20, 30]) {
+        for (mut part, base) in parts.into_iter().chain(last).zip([10, 20, 30]) {
             part.accept(Some(base), None);
         }
         let offsets: Vec<_> = acks.into_iter().map(|ack| ack.wait().unwrap().offset).collect();

@@ -352,7 +352,7 @@ mod tests {
                 thread::yield_now();
             }
             pool.close();
-            assert_eq!(waiter.join().unwrap().map(|taken| taken.err()), Some(Some(PoolClosed)));
+            assert_eq!(waiter.join().unwrap().map(Result::err), Some(Some(PoolClosed)));
         });
         drop(held);
         assert!(pool.try_take(1).is_none());

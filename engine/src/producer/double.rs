@@ -1,0 +1,213 @@
+//! A log in memory that fails when it is told to.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{
+    queue::{TopicFacts, TopicQueues},
+    sink::{Accepted, Owner, Refused, Sink},
+};
+use crate::{
+    error::IoError,
+    record::{BatchSettings, Compression, Decoder, SealedBatch},
+    types::Offset,
+};
+
+/// One partition.
+#[derive(Debug)]
+pub(super) struct Double {
+    pub(super) log_dir: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: Offset,
+    durable: Offset,
+    batches: Vec<SealedBatch>,
+    appends: usize,
+    /// Batches are forgotten, for measurements.
+    forgets: bool,
+    failures: VecDeque<Failure>,
+    commit_fails: bool,
+    /// Appends wait.
+    held: bool,
+    inside: usize,
+    append_time: Option<i64>,
+}
+
+/// Offset, timestamp, key and value.
+type Stored = (Offset, i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// What the next append does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The disk is full; later it has room again.
+    DiskFull,
+    /// The file is broken.
+    Broken,
+    /// The log's code is.
+    Panic,
+}
+
+impl Failure {
+    fn error(self) -> IoError {
+        let kind = match self {
+            Self::DiskFull => io::ErrorKind::StorageFull,
+            Self::Broken | Self::Panic => io::ErrorKind::Other,
+        };
+        IoError::new("write", "double", kind.into())
+    }
+}
+
+impl Double {
+    pub(super) fn new(log_dir: usize) -> Arc<Self> {
+        Arc::new(Self { log_dir, state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    pub(super) fn append(&self, mut batches: Vec<SealedBatch>) -> Result<Accepted, Refused> {
+        let mut state = self.state.lock();
+        state.inside += 1;
+        self.changed.notify_all();
+        while state.held {
+            self.changed.wait(&mut state);
+        }
+        state.inside -= 1;
+        state.appends += 1;
+        if let Some(failure) = state.failures.pop_front() {
+            assert_ne!(failure, Failure::Panic, "the double panics as it was told");
+            let retry = (failure == Failure::DiskFull).then_some(batches);
+            return Err(Refused { error: Arc::new(failure.error()), retry });
+        }
+        let mut base_offsets = Vec::with_capacity(batches.len());
+        for batch in &mut batches {
+            batch.stamp(state.next, 0);
+            base_offsets.push(state.next);
+            state.next = batch.header().next_offset();
+        }
+        let (end, append_time) = (state.next, state.append_time);
+        if !state.forgets {
+            state.batches.extend(batches.iter().cloned());
+        }
+        let buffers = batches.into_iter().map(SealedBatch::into_bytes).collect();
+        Ok(Accepted { base_offsets, end, append_time, buffers })
+    }
+
+    pub(super) fn commit(&self, upto: Offset) -> Result<(), IoError> {
+        let mut state = self.state.lock();
+        if state.commit_fails {
+            return Err(IoError::new("sync", "double", io::ErrorKind::Other.into()));
+        }
+        state.durable = state.durable.max(upto);
+        Ok(())
+    }
+
+    pub(super) fn fail_next(&self, failures: impl IntoIterator<Item = Failure>) {
+        self.state.lock().failures.extend(failures);
+    }
+
+    pub(super) fn fail_commits(&self) {
+        self.state.lock().commit_fails = true;
+    }
+
+    pub(super) fn forget(&self) {
+        self.state.lock().forgets = true;
+    }
+
+    pub(super) fn stamp_appends(&self, ms: i64) {
+        self.state.lock().append_time = Some(ms);
+    }
+
+    /// Appends wait until they are let go.
+    pub(super) fn hold(&self, held: bool) {
+        self.state.lock().held = held;
+        self.changed.notify_all();
+    }
+
+    /// Blocks until an append waits inside.
+    pub(super) fn wait_for_append(&self) {
+        let mut state = self.state.lock();
+        while state.inside == 0 {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    pub(super) fn durable(&self) -> Offset {
+        self.state.lock().durable
+    }
+
+    pub(super) fn appends(&self) -> usize {
+        self.state.lock().appends
+    }
+
+    /// Records a batch.
+    pub(super) fn batch_sizes(&self) -> Vec<i32> {
+        self.state.lock().batches.iter().map(|batch| batch.header().record_count).collect()
+    }
+
+    /// All records.
+    pub(super) fn records(&self) -> Vec<Stored> {
+        let mut decoder = Decoder::new();
+        let mut all = Vec::new();
+        for batch in &self.state.lock().batches {
+            for record in batch.batch().records(&mut decoder).unwrap() {
+                let record = record.unwrap();
+                let (key, value) =
+                    (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
+                all.push((record.offset, record.timestamp, key, value));
+            }
+        }
+        all
+    }
+
+    /// The values as text.
+    pub(super) fn texts(&self) -> Vec<String> {
+        let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default()).unwrap();
+        self.records().into_iter().map(|(.., value)| text(value)).collect()
+    }
+}
+
+/// A topic of doubles.
+#[derive(Debug)]
+pub(super) struct DoubleTopic {
+    pub(super) partitions: Vec<Arc<Double>>,
+    pub(super) deleted: AtomicBool,
+    pub(super) compression: Compression,
+    pub(super) batch_bytes: usize,
+    pub(super) max_message_bytes: usize,
+    pub(super) durable: bool,
+}
+
+impl DoubleTopic {
+    pub(super) fn new(partitions: usize, batch_bytes: usize) -> Self {
+        Self {
+            partitions: (0..partitions).map(|_| Double::new(0)).collect(),
+            deleted: AtomicBool::new(false),
+            compression: Compression::default(),
+            batch_bytes,
+            max_message_bytes: 1 << 20,
+            durable: false,
+        }
+    }
+
+    pub(super) fn queues(self: &Arc<Self>) -> TopicQueues {
+        let facts = TopicFacts {
+            settings: BatchSettings { compression: self.compression, ..BatchSettings::default() },
+            batch_bytes: self.batch_bytes,
+            max_message_bytes: self.max_message_bytes,
+            durable: self.durable,
+            queued: self.partitions.iter().map(|_| AtomicU32::new(0)).collect(),
+        };
+        let sinks = self.partitions.iter().cloned().map(Sink::Double).collect();
+        TopicQueues::new(Owner::Double(self.clone()), facts, sinks, 1)
+    }
+}

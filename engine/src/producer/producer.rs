@@ -1,0 +1,169 @@
+//! The face of the room.
+
+use std::{
+    fmt,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    Ack, OptionsError, ProducerMetrics, ProducerOptions, ProducerRecord, SendError,
+    accumulator::{Accumulator, Placed},
+    queue::TopicQueues,
+    sender::Sender,
+};
+use crate::{clock::Clock, commit::wait_for};
+
+/// Sends records. Many threads may share one: order is kept for each thread within a partition.
+///
+/// It owns a thread that sends, and one more a log dir once it waits for that device; both end with
+/// it. Dropping it is [`close`](Self::close) without patience: records that the log has not taken
+/// yet fail with [`SendError::Closed`], and the drop waits only for what the disk has in hand.
+pub struct Producer {
+    pub(super) accumulator: Arc<Accumulator>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why there is no producer.
+#[derive(Debug, thiserror::Error)]
+pub enum ProducerError {
+    /// A setting is refused.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The thread that sends could not be started.
+    #[error("start the sender's thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A producer was closed before everything was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{records} records were not sent before the producer was closed")]
+pub struct CloseError {
+    /// Records that failed with [`SendError::Closed`].
+    pub records: u64,
+}
+
+impl Producer {
+    /// A producer with its sender's thread.
+    pub fn new(clock: Arc<dyn Clock>, options: ProducerOptions) -> Result<Self, ProducerError> {
+        options.check()?;
+        let accumulator = Accumulator::new(clock, options);
+        let sender = Sender::new(accumulator.clone(), true);
+        let builder = thread::Builder::new().name("trunkline-send".into());
+        let thread = builder.spawn(move || sender.run()).map_err(ProducerError::Thread)?;
+        Ok(Self { accumulator, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Makes all batches due, whatever their linger, and blocks until every record that was sent
+    /// before is acknowledged or has failed; its [`Ack`] says which.
+    pub fn flush(&self) {
+        let upto = self.accumulator.schedule.hurry();
+        // An error means that the producer was closed: then, too, all is decided.
+        let _ = self.accumulator.schedule.watermark().wait_until(upto, None);
+    }
+
+    /// [`flush`](Self::flush), to be awaited.
+    pub async fn flush_async(&self) {
+        let upto = self.accumulator.schedule.hurry();
+        let _ = self.accumulator.schedule.watermark().reached(upto).await;
+    }
+
+    /// Takes no more records, sends what is here for at most `timeout`, fails the rest with
+    /// [`SendError::Closed`], and ends the threads. An operation that the disk has in hand is waited
+    /// for, whatever the timeout. Nothing happens when the producer is closed already.
+    pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
+        if timeout.is_zero() {
+            // First of all, or the close would make everything due.
+            self.accumulator.schedule.abort();
+        }
+        let upto = self.accumulator.close();
+        let deadline = Instant::now().checked_add(timeout);
+        let _ = self.accumulator.schedule.watermark().wait_until(upto, deadline);
+        self.accumulator.schedule.abort();
+        let thread = self.thread.lock().take();
+        let Some(thread) = thread else { return Ok(()) };
+        if thread.join().is_err() {
+            tracing::error!("the sender panicked; what it had in hand has failed");
+        }
+        match self.accumulator.abandoned() {
+            0 => Ok(()),
+            records => Err(CloseError { records }),
+        }
+    }
+
+    /// What was done so far.
+    pub fn metrics(&self) -> ProducerMetrics {
+        let (accumulator, pool) = (&self.accumulator, &self.accumulator.pool);
+        ProducerMetrics {
+            buffer_total: pool.total() as u64,
+            buffer_available: pool.available() as u64,
+            waiting: pool.waiting() as u64,
+            batch_size: accumulator.options.batch_size as u64,
+            ..accumulator.counters.snapshot()
+        }
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &ProducerOptions {
+        &self.accumulator.options
+    }
+
+    #[inline]
+    pub(super) fn send_to(
+        &self,
+        topic: &Arc<TopicQueues>,
+        record: &ProducerRecord<'_>,
+    ) -> Result<Ack, SendError> {
+        match self.accumulator.place(topic, record, &mut None)? {
+            Placed::InBatch(ack) => Ok(ack),
+            Placed::NeedsRoom(needed) => self.send_slowly(topic, record, needed),
+        }
+    }
+
+    #[cold]
+    fn send_slowly(
+        &self,
+        topic: &Arc<TopicQueues>,
+        record: &ProducerRecord<'_>,
+        needed: usize,
+    ) -> Result<Ack, SendError> {
+        let max_block = self.accumulator.options.max_block;
+        let deadline = Instant::now().checked_add(max_block);
+        let placing = self.accumulator.placing(topic.clone(), *record);
+        wait_for(placing, deadline).unwrap_or_else(|| {
+            let available = self.accumulator.pool.available();
+            Err(SendError::Blocked { needed, available, max_block })
+        })
+    }
+
+    pub(super) fn try_send_to(
+        &self,
+        topic: &Arc<TopicQueues>,
+        record: &ProducerRecord<'_>,
+    ) -> Result<Ack, SendError> {
+        match self.accumulator.place(topic, record, &mut None)? {
+            Placed::InBatch(ack) => Ok(ack),
+            Placed::NeedsRoom(_) => {
+                // Whoever comes again finds memory sooner when nothing lingers.
+                self.accumulator.schedule.exhausted();
+                Err(SendError::Full)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("options", self.options()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // Who wants to know calls `close`; each lost record's `Ack` says so too.
+        let _ = self.close(Duration::ZERO);
+    }
+}

@@ -1,0 +1,376 @@
+//! The batches of one partition: one open, those before it complete, all in the order of their
+//! records.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    Ack, SendError,
+    ack::Promise,
+    partitioner::Choice,
+    pool::Room,
+    sink::{Owner, Sink},
+    split::{Parts, TooLarge},
+};
+use super::{ProducerRecord, partition_for_key, partitioner::Sticky};
+use crate::{
+    error::IoError,
+    record::{BatchBuilder, BatchSettings, NewRecord, RecordError, SealedBatch},
+};
+
+/// One topic, as a producer sees it.
+#[derive(Debug)]
+pub(super) struct TopicQueues {
+    /// The topic; kept, so that its address tells it from the topics of other engines.
+    owner: Owner,
+    pub(super) facts: Arc<TopicFacts>,
+    pub(super) partitions: Box<[Arc<PartitionQueue>]>,
+    sticky: Sticky,
+}
+
+/// What holds for all partitions of a topic.
+#[derive(Debug)]
+pub(super) struct TopicFacts {
+    /// Compression and producer id of all batches.
+    pub(super) settings: BatchSettings,
+    /// Bytes that an open batch may take.
+    pub(super) batch_bytes: usize,
+    /// Largest sealed batch that the log takes.
+    pub(super) max_message_bytes: usize,
+    /// Whether acknowledgements wait for the device.
+    pub(super) durable: bool,
+    /// Batches a partition that are not decided yet.
+    pub(super) queued: Box<[AtomicU32]>,
+}
+
+/// The batches of one partition that are not handed over yet.
+#[derive(Debug)]
+pub(super) struct PartitionQueue {
+    pub(super) index: u32,
+    pub(super) sink: Sink,
+    pub(super) facts: Arc<TopicFacts>,
+    /// All batches with a lower number have left the place of the open batch.
+    left_below: AtomicU64,
+    pub(super) queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) open: Option<OpenBatch>,
+    complete: VecDeque<Parcel>,
+    /// Nothing is handed over before: a batch is to be tried again.
+    rests_until: Option<Duration>,
+    /// Why no record is taken any more.
+    refusal: Option<SendError>,
+}
+
+/// A batch that takes records.
+#[derive(Debug)]
+pub(super) struct OpenBatch {
+    pub(super) builder: BatchBuilder,
+    /// Bytes that the batch may take.
+    pub(super) limit: usize,
+    pub(super) promise: Promise,
+    pub(super) number: u64,
+    pub(super) opened: Duration,
+    pub(super) room: Room,
+}
+
+/// A complete batch on its way.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) promise: Promise,
+    /// Its number in the schedule; parts of a split batch share it.
+    pub(super) number: u64,
+    /// When its first record came.
+    pub(super) opened: Duration,
+    /// Time from the first record to the hand-over to the log.
+    pub(super) queued: Duration,
+    /// Its memory; of a split batch the last part has it.
+    pub(super) room: Option<Room>,
+    pub(super) content: Content,
+    /// What the log said when the batch was last tried.
+    pub(super) last_error: Option<Arc<IoError>>,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Built(BatchBuilder),
+    Sealed(SealedBatch),
+    /// The batch is in the log's hands, or being sealed.
+    HandedOver(Figures),
+}
+
+/// What is counted of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Figures {
+    pub(super) records: u64,
+    pub(super) raw_bytes: u64,
+    pub(super) sealed_bytes: u64,
+}
+
+impl TopicQueues {
+    pub(super) fn new(owner: Owner, facts: TopicFacts, sinks: Vec<Sink>, seed: u64) -> Self {
+        assert_eq!(facts.queued.len(), sinks.len(), "one counter a partition");
+        let sticky = Sticky::new(sinks.len() as u32, facts.batch_bytes, seed);
+        let facts = Arc::new(facts);
+        let queue = |(index, sink)| {
+            let facts = facts.clone();
+            let (left_below, queue) = (AtomicU64::new(0), Mutex::default());
+            Arc::new(PartitionQueue { index, sink, facts, left_below, queue })
+        };
+        let partitions = (0..).zip(sinks).map(queue).collect();
+        Self { owner, facts, partitions, sticky }
+    }
+
+    /// The partition of `record`; with a [`Choice`], it is the sticky one and to be confirmed by
+    /// [`Self::is_still`] under the lock of its queue.
+    #[inline]
+    pub(super) fn choose(
+        &self,
+        record: &ProducerRecord<'_>,
+    ) -> Result<(&Arc<PartitionQueue>, Option<Choice>), SendError> {
+        let partitions = self.partitions.len() as u32;
+        let (index, choice) = match (record.partition, record.key) {
+            (Some(named), _) if named < partitions => (named, None),
+            (Some(partition), _) => {
+                return Err(SendError::UnknownPartition { partition, partitions });
+            }
+            (None, Some(key)) => (partition_for_key(key, partitions), None),
+            (None, None) if partitions == 1 => (0, None),
+            (None, None) => {
+                let choice = self.sticky.peek();
+                (choice.partition(), Some(choice))
+            }
+        };
+        Ok((&self.partitions[index as usize], choice))
+    }
+
+    /// Whether the sticky partition is still `choice`, in whose queue the caller stands. At a
+    /// batch's boundary a switch that waited for one is made.
+    #[inline]
+    pub(super) fn is_still(&self, choice: Option<Choice>, queue: &Queue) -> bool {
+        let Some(choice) = choice else { return true };
+        if queue.open.is_none() && self.sticky.is_current(choice) {
+            self.sticky.count(choice, 0, true, &self.facts.queued);
+        }
+        self.sticky.is_current(choice)
+    }
+
+    /// Counts bytes that were put into `queue`.
+    #[inline]
+    pub(super) fn count(&self, choice: Option<Choice>, bytes: usize, queue: &Queue) {
+        if let Some(choice) = choice {
+            self.sticky.count(choice, bytes, queue.open.is_none(), &self.facts.queued);
+        }
+    }
+
+    /// Whether these are the queues of the topic at this address.
+    #[inline]
+    pub(super) fn is_of(&self, owner: usize) -> bool {
+        self.owner.address() == owner
+    }
+
+    /// Whether the topic was deleted.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.owner.is_deleted()
+    }
+
+    /// Whether nothing is on its way to this topic.
+    pub(super) fn is_idle(&self) -> bool {
+        self.facts.queued.iter().all(|queued| queued.load(Ordering::Relaxed) == 0)
+    }
+}
+
+impl PartitionQueue {
+    /// The number of batches that are not decided.
+    pub(super) fn queued(&self) -> &AtomicU32 {
+        &self.facts.queued[self.index as usize]
+    }
+
+    /// Whether batch `number` does not lie open any more.
+    pub(super) fn has_left(&self, number: u64) -> bool {
+        number < self.left_below.load(Ordering::Relaxed)
+    }
+
+    /// Completes the open batch, if there is one.
+    pub(super) fn complete(&self, queue: &mut Queue) -> bool {
+        let Some(open) = queue.open.take() else { return false };
+        self.left_below.store(open.number + 1, Ordering::Relaxed);
+        queue.complete.push_back(open.into());
+        true
+    }
+
+    /// Moves complete batches to the end of `into`, up to `limit` bytes but at least one, and
+    /// the open one when its number is below `open_below`. `true`: more are left.
+    pub(super) fn take(
+        &self,
+        open_below: u64,
+        now: Duration,
+        limit: usize,
+        into: &mut Vec<Parcel>,
+    ) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.open.as_ref().is_some_and(|open| open.number < open_below) {
+            self.complete(&mut queue);
+        }
+        if queue.rests_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        queue.rests_until = None;
+        let mut bytes = 0;
+        while let Some(first) = queue.complete.front() {
+            bytes += first.bytes();
+            if bytes > limit && !into.is_empty() {
+                return true;
+            }
+            into.extend(queue.complete.pop_front());
+        }
+        false
+    }
+
+    /// Takes batches back, before all others; they are tried again after `until`.
+    pub(super) fn put_back(&self, parcels: Vec<Parcel>, until: Duration) {
+        let mut queue = self.queue.lock();
+        queue.rests_until = Some(until);
+        for parcel in parcels.into_iter().rev() {
+            queue.complete.push_front(parcel);
+        }
+    }
+
+    /// Takes no more records, and gives all batches that are here. The first reason stays.
+    pub(super) fn refuse(&self, why: &SendError) -> Vec<Parcel> {
+        let mut queue = self.queue.lock();
+        queue.refusal.get_or_insert_with(|| why.clone());
+        self.complete(&mut queue);
+        std::mem::take(&mut queue.complete).into()
+    }
+
+    /// Why no record is taken any more, if that is so.
+    pub(super) fn refusal(&self) -> Option<SendError> {
+        self.queue.lock().refusal.clone()
+    }
+}
+
+impl Queue {
+    #[inline]
+    pub(super) fn check_open(&self) -> Result<(), SendError> {
+        self.refusal.as_ref().map_or(Ok(()), |why| Err(why.clone()))
+    }
+}
+
+impl OpenBatch {
+    /// Whether a record of at most `bytes` fits.
+    #[inline]
+    pub(super) fn fits(&self, bytes: usize) -> bool {
+        self.builder.raw_bytes() + bytes <= self.limit
+    }
+
+    /// Whether no record can fit any more.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.builder.raw_bytes() >= self.limit
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, record: &NewRecord<'_>) -> Result<Ack, RecordError> {
+        let index = self.builder.push(record)?;
+        Ok(Ack::new(self.promise.fate(), index, record.timestamp))
+    }
+}
+
+impl From<OpenBatch> for Parcel {
+    fn from(open: OpenBatch) -> Self {
+        Self {
+            promise: open.promise,
+            number: open.number,
+            opened: open.opened,
+            queued: Duration::ZERO,
+            room: Some(open.room),
+            content: Content::Built(open.builder),
+            last_error: None,
+        }
+    }
+}
+
+impl Parcel {
+    /// Bytes that the batch adds to an append, as far as they are known.
+    fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Built(builder) => builder.raw_bytes(),
+            Content::Sealed(batch) => batch.bytes().len(),
+            Content::HandedOver(figures) => figures.sealed_bytes as usize,
+        }
+    }
+
+    /// What is counted of the batch; the bytes it takes in the log are known when it is sealed.
+    pub(super) fn figures(&self) -> Figures {
+        match &self.content {
+            Content::Built(builder) => Figures {
+                records: u64::from(builder.record_count()),
+                raw_bytes: builder.raw_bytes() as u64,
+                sealed_bytes: 0,
+            },
+            Content::Sealed(batch) => Figures {
+                records: batch.header().record_count as u64,
+                raw_bytes: batch.raw_bytes() as u64,
+                sealed_bytes: batch.bytes().len() as u64,
+            },
+            Content::HandedOver(figures) => *figures,
+        }
+    }
+
+    /// The batch, to be sealed; `None` where it is.
+    pub(super) fn take_builder(&mut self) -> Option<BatchBuilder> {
+        let handed_over = Content::HandedOver(self.figures());
+        match std::mem::replace(&mut self.content, handed_over) {
+            Content::Built(builder) => Some(builder),
+            other => {
+                self.content = other;
+                None
+            }
+        }
+    }
+
+    /// Goes on as several; the memory stays with the last.
+    pub(super) fn split(mut self, parts: Parts) -> Vec<(Self, Result<(), TooLarge>)> {
+        let firsts: Vec<u32> = parts.iter().map(|(first, _)| *first).collect();
+        let promises = self.promise.split(&firsts);
+        let mut parcels: Vec<_> = promises
+            .into_iter()
+            .zip(parts)
+            .map(|(promise, (_, part))| {
+                let single = Figures { records: 1, ..Figures::default() };
+                let (content, result) = match part {
+                    Ok(batch) => (Content::Sealed(batch), Ok(())),
+                    Err(too_large) => (Content::HandedOver(single), Err(too_large)),
+                };
+                let (number, opened, queued) = (self.number, self.opened, self.queued);
+                let (room, last_error) = (None, None);
+                (Self { promise, number, opened, queued, room, content, last_error }, result)
+            })
+            .collect();
+        if let Some((last, _)) = parcels.last_mut() {
+            last.room = self.room.take();
+        }
+        parcels
+    }
+
+    /// The sealed batch, to hand over to the log at `now`.
+    pub(super) fn hand_over(&mut self, now: Duration) -> SealedBatch {
+        self.queued = now.saturating_sub(self.opened);
+        let figures = self.figures();
+        match std::mem::replace(&mut self.content, Content::HandedOver(figures)) {
+            Content::Sealed(batch) => batch,
+            other => panic!("a batch is sealed before it is handed over: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The thread that sends: takes what is due, seals it outside every lock, hands it to the log, and
+//! acknowledges it, or passes it to the committer of its log dir first.
+//!
+//! A log takes all batches of an append or none, and says which. So a repeated send can't happen
+//! unknowingly, and no producer id is needed as a remote client needs one (Kafka: idempotence).
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, atomic::Ordering},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use super::{
+    Acks, SendError,
+    accumulator::Accumulator,
+    committer::{Committer, Delivery},
+    queue::{Content, Parcel, PartitionQueue},
+    schedule::{Due, Look},
+    sink::{Accepted, Refused},
+    split::{TooLarge, split},
+};
+use crate::record::{Decoder, Encoder, SealedBatch};
+
+/// The sending half of a producer.
+#[derive(Debug)]
+pub(super) struct Sender {
+    accumulator: Arc<Accumulator>,
+    encoder: Encoder,
+    decoder: Decoder,
+    due: VecDeque<Due>,
+    /// Batches of one partition, as they were taken; empty between partitions.
+    taken: Vec<Parcel>,
+    committers: Vec<LogDir>,
+    /// Whether committers get threads; otherwise they step when they are told.
+    threads: bool,
+}
+
+/// The committer of one log dir.
+#[derive(Debug)]
+struct LogDir {
+    number: usize,
+    committer: Arc<Committer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sender {
+    pub(super) fn new(accumulator: Arc<Accumulator>, threads: bool) -> Self {
+        Self {
+            accumulator,
+            encoder: Encoder::new(),
+            decoder: Decoder::new(),
+            due: VecDeque::new(),
+            taken: Vec::new(),
+            committers: Vec::new(),
+            threads,
+        }
+    }
+
+    /// Sends until the producer is closed. However it ends, nobody waits for it afterwards.
+    pub(super) fn run(mut self) {
+        let shut = ShutAtEnd(self.accumulator.clone());
+        while self.step() != Look::Finished {
+            self.accumulator.schedule.sleep(self.accumulator.clock.monotonic());
+        }
+        self.stop_committers();
+        drop(shut);
+    }
+
+    /// Sends what is due now.
+    pub(super) fn step(&mut self) -> Look {
+        let now = self.accumulator.clock.monotonic();
+        let look =
+            self.accumulator.schedule.look(now, self.accumulator.pool.waiting() > 0, &mut self.due);
+        while let Some(due) = self.due.pop_front() {
+            if self.accumulator.schedule.is_aborting() {
+                return Look::Finished;
+            }
+            self.serve(&due);
+        }
+        look
+    }
+
+    fn serve(&mut self, due: &Due) {
+        let partition = &due.partition;
+        let now = self.accumulator.clock.monotonic();
+        let limit = self.accumulator.options.max_request_size;
+        if partition.take(due.open_below, now, limit, &mut self.taken) {
+            self.accumulator.schedule.again(partition);
+        }
+        self.expire(partition, now);
+        let mut sealed = Vec::with_capacity(self.taken.len());
+        for parcel in mem::take(&mut self.taken) {
+            self.seal(partition, parcel, &mut sealed);
+        }
+        if !sealed.is_empty() {
+            self.hand_over(partition, sealed);
+        }
+    }
+
+    /// Fails the batches that waited too long. They stand in the order of their age.
+    fn expire(&mut self, partition: &PartitionQueue, now: Duration) {
+        let delivery_timeout = self.accumulator.options.delivery_timeout;
+        let is_over = |parcel: &Parcel| now.saturating_sub(parcel.opened) >= delivery_timeout;
+        let expired = self.taken.partition_point(is_over);
+        for parcel in self.taken.drain(..expired) {
+            self.accumulator.counters.expired_records.add(parcel.figures().records);
+            let last = parcel.last_error.clone();
+            let error = SendError::Expired { delivery_timeout, last };
+            self.accumulator.fail(partition, [parcel], &error);
+        }
+    }
+
+    /// Seals a batch, if it is not, and splits it where the topic does not take it whole.
+    fn seal(&mut self, partition: &PartitionQueue, mut parcel: Parcel, sealed: &mut Vec<Parcel>) {
+        let Some(builder) = parcel.take_builder() else {
+            return sealed.push(parcel);
+        };
+        match builder.seal(&mut self.encoder) {
+            Ok(batch) if batch.bytes().len() > partition.facts.max_message_bytes => {
+                self.split(partition, parcel, &batch, sealed);
+            }
+            Ok(batch) => {
+                parcel.content = Content::Sealed(batch);
+                sealed.push(parcel);
+            }
+            Err(error) => self.accumulator.fail(partition, [parcel], &error.into()),
+        }
+    }
+
+    fn split(
+        &mut self,
+        partition: &PartitionQueue,
+        parcel: Parcel,
+        batch: &SealedBatch,
+        sealed: &mut Vec<Parcel>,
+    ) {
+        let (settings, limit) = (partition.facts.settings, partition.facts.max_message_bytes);
+        let parts = match split(batch, settings, limit, &mut self.encoder, &mut self.decoder) {
+            Ok(parts) => parts,
+            Err(error) => return self.accumulator.fail(partition, [parcel], &error.into()),
+        };
+        let more = parts.len() as u32 - 1;
+        self.accumulator.counters.splits.add(u64::from(more.min(1)));
+        self.accumulator.schedule.split(parcel.number, more);
+        partition.queued().fetch_add(more, Ordering::Relaxed);
+        for (part, content) in parcel.split(parts) {
+            match content {
+                Ok(()) => sealed.push(part),
+                Err(TooLarge { bytes }) => {
+                    let setting = "max.message.bytes";
+                    let error = SendError::RecordTooLarge { bytes, limit, setting };
+                    self.accumulator.fail(partition, [part], &error);
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, partition: &Arc<PartitionQueue>, mut parcels: Vec<Parcel>) {
+        let now = self.accumulator.clock.monotonic();
+        let batches = parcels.iter_mut().map(|parcel| parcel.hand_over(now)).collect();
+        if self.accumulator.options.acks == Acks::None {
+            for parcel in &mut parcels {
+                parcel.promise.accept(None, None);
+            }
+        }
+        match partition.sink.append(batches) {
+            Ok(accepted) => self.deliver(partition, parcels, accepted),
+            Err(refused) => self.try_again(partition, parcels, refused),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        partition: &Arc<PartitionQueue>,
+        mut parcels: Vec<Parcel>,
+        accepted: Accepted,
+    ) {
+        for (parcel, buffer) in parcels.iter_mut().zip(accepted.buffers) {
+            if let Some(room) = &mut parcel.room {
+                room.put_buffer(buffer);
+            }
+        }
+        let Accepted { base_offsets, end, append_time, .. } = accepted;
+        let partition = partition.clone();
+        let delivery = Delivery { partition, parcels, base_offsets, end, append_time };
+        if delivery.partition.facts.durable {
+            self.commit(delivery);
+        } else {
+            delivery.acknowledge(&self.accumulator);
+        }
+    }
+
+    /// Puts the batches back, before all others of their partition, where the log would take them
+    /// later.
+    fn try_again(
+        &mut self,
+        partition: &Arc<PartitionQueue>,
+        mut parcels: Vec<Parcel>,
+        refused: Refused,
+    ) {
+        let error = refused.error;
+        let Some(batches) = refused.retry.filter(|batches| batches.len() == parcels.len()) else {
+            return self.accumulator.fail(partition, parcels, &SendError::Append(error));
+        };
+        for (parcel, batch) in parcels.iter_mut().zip(batches) {
+            parcel.content = Content::Sealed(batch);
+            parcel.last_error = Some(error.clone());
+        }
+        self.accumulator.counters.retries.add(parcels.len() as u64);
+        let now = self.accumulator.clock.monotonic();
+        let until = now.saturating_add(self.accumulator.options.retry_backoff);
+        partition.put_back(parcels, until);
+        self.accumulator.schedule.rest(partition, until);
+    }
+
+    fn commit(&mut self, delivery: Delivery) {
+        let number = delivery.partition.sink.log_dir();
+        let known = self.committers.iter().position(|log_dir| log_dir.number == number);
+        let index = known.unwrap_or_else(|| {
+            self.committers.push(LogDir::new(number, &self.accumulator, self.threads));
+            self.committers.len() - 1
+        });
+        let log_dir = &self.committers[index];
+        log_dir.committer.push(delivery);
+        if self.threads && log_dir.thread.is_none() {
+            log_dir.committer.step();
+        }
+    }
+
+    fn stop_committers(&mut self) {
+        for log_dir in &self.committers {
+            log_dir.committer.close();
+        }
+        for log_dir in self.committers.drain(..) {
+            if let Some(thread) = log_dir.thread
+                && thread.join().is_err()
+            {
+                tracing::error!("a committer panicked; what it had in hand has failed");
+            }
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.stop_committers();
+    }
+}
+
+impl LogDir {
+    fn new(number: usize, accumulator: &Arc<Accumulator>, threads: bool) -> Self {
+        let committer = Committer::new(accumulator.clone());
+        let runner = committer.clone();
+        let spawn = || {
+            let builder = thread::Builder::new().name("trunkline-commit".into());
+            builder.spawn(move || runner.run()).ok()
+        };
+        // Without a thread the sender commits itself: slower, not wrong.
+        let thread = if threads { spawn() } else { None };
+        Self { number, committer, thread }
+    }
+}
+
+/// Shuts the producer when the sender ends, be it by a panic.
+struct ShutAtEnd(Arc<Accumulator>);
+
+impl Drop for ShutAtEnd {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
+}
+
+#[cfg(test)]
+impl Sender {
+    /// What the committers' threads would do.
+    pub(super) fn commit_now(&self) {
+        for log_dir in &self.committers {
+            log_dir.committer.step();
+        }
+    }
+}
