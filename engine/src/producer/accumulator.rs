@@ -186,7 +186,7 @@ impl Accumulator {
         for topic in self.topics.load().iter().flatten() {
             for partition in &topic.partitions {
                 let parcels = partition.refuse(&SendError::Closed);
-                let records: u64 = parcels.iter().map(|parcel| parcel.figures().records).sum();
+                let records: u64 = parcels.iter().map(|parcel| parcel.figures.records).sum();
                 self.abandoned.fetch_add(records, Ordering::Relaxed);
                 self.fail(partition, parcels, &SendError::Closed);
             }
@@ -207,7 +207,7 @@ impl Accumulator {
         error: &SendError,
     ) {
         self.decide(partition, parcels, |parcel| {
-            self.counters.failed_records.add(parcel.figures().records);
+            self.counters.failed_records.add(parcel.figures.records);
             parcel.promise.fail(error.clone());
         });
     }
@@ -264,7 +264,7 @@ impl Accumulator {
         let opened = self.clock.monotonic();
         partition.queued().fetch_add(1, Ordering::Relaxed);
         let number = self.schedule.opened(partition, opened);
-        let promise = Promise::new(partition.index);
+        let promise = Promise::new(partition.number);
         OpenBatch { builder, limit: room.bytes(), promise, number, opened, room }
     }
 

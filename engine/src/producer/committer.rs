@@ -10,9 +10,9 @@ use super::{
     SendError,
     accumulator::Accumulator,
     queue::{Parcel, PartitionQueue},
-    sink::Sink,
+    sink::{Sink, is_sync_failure},
 };
-use crate::{error::IoError, types::Offset};
+use crate::{log::CommitError, types::Offset};
 
 /// Batches of one partition that the log has.
 #[derive(Debug)]
@@ -29,14 +29,17 @@ impl Delivery {
     pub(super) fn acknowledge(self, accumulator: &Accumulator) {
         let mut base_offsets = self.base_offsets.into_iter();
         accumulator.decide(&self.partition, self.parcels, |parcel| {
-            accumulator.counters.acknowledged(parcel.figures(), parcel.queued);
+            accumulator.counters.acknowledged(parcel.figures, parcel.queued);
             parcel.promise.accept(base_offsets.next(), self.append_time);
         });
     }
 
-    /// Whether the batches are durable is not known: they fail, and so does all that follows.
+    /// The batches fail. Where a sync failed, so does all that follows.
     fn refuse(self, accumulator: &Accumulator, error: &SendError) {
         accumulator.fail(&self.partition, self.parcels, error);
+        if matches!(error, SendError::Commit(error) if !is_sync_failure(error)) {
+            return;
+        }
         let waiting = self.partition.refuse(error);
         accumulator.fail(&self.partition, waiting, error);
     }
@@ -120,7 +123,7 @@ fn points(deliveries: &VecDeque<Delivery>) -> Vec<(Arc<PartitionQueue>, Offset)>
 fn outcome(
     delivery: &Delivery,
     points: &[(Arc<PartitionQueue>, Offset)],
-    results: &[Result<(), Arc<IoError>>],
+    results: &[Result<(), Arc<CommitError>>],
 ) -> Result<(), SendError> {
     if let Some(refusal) = delivery.partition.refusal() {
         return Err(refusal);

@@ -13,10 +13,12 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{
     queue::{TopicFacts, TopicQueues},
-    sink::{Accepted, Owner, Refused, Sink},
+    sink::{Accepted, Owner, Sink},
 };
 use crate::{
+    commit,
     error::IoError,
+    log::{AppendError, CommitError},
     record::{BatchSettings, Compression, Decoder, SealedBatch},
     types::Offset,
 };
@@ -74,7 +76,7 @@ impl Double {
         Arc::new(Self { log_dir, state: Mutex::default(), changed: Condvar::new() })
     }
 
-    pub(super) fn append(&self, mut batches: Vec<SealedBatch>) -> Result<Accepted, Refused> {
+    pub(super) fn append(&self, mut batches: Vec<SealedBatch>) -> Result<Accepted, AppendError> {
         let mut state = self.state.lock();
         state.inside += 1;
         self.changed.notify_all();
@@ -85,8 +87,7 @@ impl Double {
         state.appends += 1;
         if let Some(failure) = state.failures.pop_front() {
             assert_ne!(failure, Failure::Panic, "the double panics as it was told");
-            let retry = (failure == Failure::DiskFull).then_some(batches);
-            return Err(Refused { error: Arc::new(failure.error()), retry });
+            return Err(failure.error().into());
         }
         let mut base_offsets = Vec::with_capacity(batches.len());
         for batch in &mut batches {
@@ -102,10 +103,11 @@ impl Double {
         Ok(Accepted { base_offsets, end, append_time, buffers })
     }
 
-    pub(super) fn commit(&self, upto: Offset) -> Result<(), IoError> {
+    fn commit(&self, upto: Offset) -> Result<(), CommitError> {
         let mut state = self.state.lock();
         if state.commit_fails {
-            return Err(IoError::new("sync", "double", io::ErrorKind::Other.into()));
+            let error = IoError::new("sync", "double", io::ErrorKind::Other.into());
+            return Err(commit::CommitError::Io(error).into());
         }
         state.durable = state.durable.max(upto);
         Ok(())
@@ -176,6 +178,14 @@ impl Double {
     }
 }
 
+pub(super) fn commit_all(points: &[(&Sink, Offset)]) -> Vec<Result<(), CommitError>> {
+    let commit = |(sink, upto): &(&Sink, Offset)| match sink {
+        Sink::Double(double) => double.commit(*upto),
+        Sink::Log(log) => log.commit(*upto),
+    };
+    points.iter().map(commit).collect()
+}
+
 /// A topic of doubles.
 #[derive(Debug)]
 pub(super) struct DoubleTopic {
@@ -184,7 +194,10 @@ pub(super) struct DoubleTopic {
     pub(super) compression: Compression,
     pub(super) batch_bytes: usize,
     pub(super) max_message_bytes: usize,
+    pub(super) append_bytes: usize,
     pub(super) durable: bool,
+    /// Partitions that are not here.
+    pub(super) missing: Vec<u32>,
 }
 
 impl DoubleTopic {
@@ -195,6 +208,8 @@ impl DoubleTopic {
             compression: Compression::default(),
             batch_bytes,
             max_message_bytes: 1 << 20,
+            append_bytes: 1 << 20,
+            missing: Vec::new(),
             durable: false,
         }
     }
@@ -204,10 +219,13 @@ impl DoubleTopic {
             settings: BatchSettings { compression: self.compression, ..BatchSettings::default() },
             batch_bytes: self.batch_bytes,
             max_message_bytes: self.max_message_bytes,
+            append_bytes: self.append_bytes,
             durable: self.durable,
             queued: self.partitions.iter().map(|_| AtomicU32::new(0)).collect(),
         };
-        let sinks = self.partitions.iter().cloned().map(Sink::Double).collect();
-        TopicQueues::new(Owner::Double(self.clone()), facts, sinks, 1)
+        let count = (self.partitions.len() + self.missing.len()) as u32;
+        let numbers = (0..count).filter(|number| !self.missing.contains(number));
+        let sinks = numbers.zip(self.partitions.iter().cloned().map(Sink::Double)).collect();
+        TopicQueues::new(Owner::Double(self.clone()), facts, count, sinks, 1)
     }
 }

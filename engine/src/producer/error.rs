@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{error::IoError, record::RecordError};
+use crate::{
+    log::{AppendError, CommitError},
+    record::RecordError,
+};
 
 /// Why a record is not accepted (`send`), or did not reach its acknowledgement
 /// ([`Ack`](super::Ack)). All records of one batch share the error: it is cheap to clone.
@@ -47,6 +50,13 @@ pub enum SendError {
         /// How many the topic has.
         partitions: u32,
     },
+    /// This engine does not hold the partition: the topic was adopted from a broker's folder, and
+    /// that broker had a part of it.
+    #[error("partition {partition} is not in this engine's log dirs")]
+    PartitionNotHere {
+        /// The partition.
+        partition: u32,
+    },
     /// The topic was deleted.
     #[error("the topic was deleted")]
     TopicDeleted,
@@ -60,13 +70,13 @@ pub enum SendError {
         delivery_timeout: Duration,
         /// What the log said last, if the batch was tried.
         #[source]
-        last: Option<Arc<IoError>>,
+        last: Option<Arc<AppendError>>,
     },
     /// The append failed; the record is not in the log.
     #[error("append: {0}")]
-    Append(Arc<IoError>),
-    /// The record was written, but whether it is durable is not known: the sync failed. The
-    /// partition takes no more records.
+    Append(Arc<AppendError>),
+    /// The record was written and is not durable, or nobody knows: it was cut off, or the sync
+    /// failed. After a failed sync the partition takes no more records of this producer.
     #[error("commit: {0}")]
-    Commit(Arc<IoError>),
+    Commit(Arc<CommitError>),
 }

@@ -99,7 +99,7 @@ impl Counters {
         self.records.add(figures.records);
         self.batches.add(1);
         self.raw_bytes.add(figures.raw_bytes);
-        self.log_bytes.add(figures.sealed_bytes);
+        self.log_bytes.add(figures.log_bytes);
         let nanos = queued.as_nanos() as u64;
         self.queue_nanos.add(nanos);
         self.queue_nanos_max.fetch_max(nanos, Ordering::Relaxed);

@@ -1,16 +1,6 @@
 //! Accumulates records into batches and sends them: partitioning, memory, linger, retries and
 //! acknowledgements.
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_variables,
-        clippy::needless_pass_by_value,
-        reason = "wired to topics when they are there"
-    )
-)]
-
 mod accumulator;
 mod ack;
 mod committer;

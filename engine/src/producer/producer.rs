@@ -11,11 +11,11 @@ use parking_lot::Mutex;
 
 use super::{
     Ack, OptionsError, ProducerMetrics, ProducerOptions, ProducerRecord, SendError,
-    accumulator::{Accumulator, Placed},
+    accumulator::{Accumulator, Placed, TopicRef},
     queue::TopicQueues,
     sender::Sender,
 };
-use crate::{clock::Clock, commit::wait_for};
+use crate::{clock::Clock, commit::wait_for, topic::Topic};
 
 /// Sends records. Many threads may share one: order is kept for each thread within a partition.
 ///
@@ -55,6 +55,45 @@ impl Producer {
         let builder = thread::Builder::new().name("trunkline-send".into());
         let thread = builder.spawn(move || sender.run()).map_err(ProducerError::Thread)?;
         Ok(Self { accumulator, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Puts a record into a batch of its partition, and blocks for `max.block.ms` at most where there
+    /// is no memory for it. The [`Ack`] tells when and where it stands in the log.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use trunkline::{producer::{Producer, ProducerRecord, SendError}, topic::Topic};
+    /// # fn send(producer: &Producer, topic: &Arc<Topic>) -> Result<(), SendError> {
+    /// let record = ProducerRecord::new(Some(b"train 12"), Some(b"departed"));
+    /// let placed = producer.send(topic, &record)?.wait()?;
+    /// println!("partition {}, offset {:?}", placed.partition, placed.offset);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn send(&self, topic: &Arc<Topic>, record: &ProducerRecord<'_>) -> Result<Ack, SendError> {
+        self.send_to(&*self.queues(topic)?, record)
+    }
+
+    /// [`send`](Self::send) that never blocks: [`SendError::Full`] where there is no memory now.
+    pub fn try_send(
+        &self,
+        topic: &Arc<Topic>,
+        record: &ProducerRecord<'_>,
+    ) -> Result<Ack, SendError> {
+        self.try_send_to(&*self.queues(topic)?, record)
+    }
+
+    /// [`send`](Self::send) that awaits memory, with no limit of its own: a caller that has one drops
+    /// the future, and nothing was sent.
+    pub fn send_async<'a>(
+        &self,
+        topic: &Arc<Topic>,
+        record: ProducerRecord<'a>,
+    ) -> impl Future<Output = Result<Ack, SendError>> + Send + use<'a> {
+        let placing =
+            self.queues(topic).map(|queues| self.accumulator.placing(Arc::clone(&queues), record));
+        async { placing?.await }
     }
 
     /// Makes all batches due, whatever their linger, and blocks until every record that was sent
@@ -109,6 +148,15 @@ impl Producer {
     /// The settings.
     pub fn options(&self) -> &ProducerOptions {
         &self.accumulator.options
+    }
+
+    #[inline]
+    fn queues(&self, topic: &Arc<Topic>) -> Result<TopicRef, SendError> {
+        if topic.is_deleted() {
+            return Err(SendError::TopicDeleted);
+        }
+        let add = || TopicQueues::of(topic, &self.accumulator.options);
+        self.accumulator.topic(topic.number(), Arc::as_ptr(topic) as usize, add)
     }
 
     #[inline]

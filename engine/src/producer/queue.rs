@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -13,17 +14,19 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Ack, SendError,
+    Ack, ProducerOptions, ProducerRecord, SendError,
     ack::Promise,
-    partitioner::Choice,
+    partition_for_key,
+    partitioner::{Choice, Sticky},
     pool::Room,
     sink::{Owner, Sink},
     split::{Parts, TooLarge},
 };
-use super::{ProducerRecord, partition_for_key, partitioner::Sticky};
 use crate::{
-    error::IoError,
-    record::{BatchBuilder, BatchSettings, NewRecord, RecordError, SealedBatch},
+    log::AppendError,
+    record::{BatchBuilder, BatchSettings, Codec, NewRecord, RecordError, SealedBatch},
+    topic::Topic,
+    types::Durability,
 };
 
 /// One topic, as a producer sees it.
@@ -32,7 +35,10 @@ pub(super) struct TopicQueues {
     /// The topic; kept, so that its address tells it from the topics of other engines.
     owner: Owner,
     pub(super) facts: Arc<TopicFacts>,
+    /// Those that are here, by number.
     pub(super) partitions: Box<[Arc<PartitionQueue>]>,
+    /// How many the topic has.
+    count: u32,
     sticky: Sticky,
 }
 
@@ -45,6 +51,8 @@ pub(super) struct TopicFacts {
     pub(super) batch_bytes: usize,
     /// Largest sealed batch that the log takes.
     pub(super) max_message_bytes: usize,
+    /// Bytes of sealed batches that one append takes, but at least one batch.
+    pub(super) append_bytes: usize,
     /// Whether acknowledgements wait for the device.
     pub(super) durable: bool,
     /// Batches a partition that are not decided yet.
@@ -54,7 +62,9 @@ pub(super) struct TopicFacts {
 /// The batches of one partition that are not handed over yet.
 #[derive(Debug)]
 pub(super) struct PartitionQueue {
-    pub(super) index: u32,
+    pub(super) number: u32,
+    /// Its place among those that are here; the number, if none is missing.
+    index: u32,
     pub(super) sink: Sink,
     pub(super) facts: Arc<TopicFacts>,
     /// All batches with a lower number have left the place of the open batch.
@@ -97,16 +107,18 @@ pub(super) struct Parcel {
     /// Its memory; of a split batch the last part has it.
     pub(super) room: Option<Room>,
     pub(super) content: Content,
+    /// What is counted of the batch, once it is complete.
+    pub(super) figures: Figures,
     /// What the log said when the batch was last tried.
-    pub(super) last_error: Option<Arc<IoError>>,
+    pub(super) last_error: Option<Arc<AppendError>>,
 }
 
 #[derive(Debug)]
 pub(super) enum Content {
     Built(BatchBuilder),
     Sealed(SealedBatch),
-    /// The batch is in the log's hands, or being sealed.
-    HandedOver(Figures),
+    /// The batch is being sealed, or in the log's hands.
+    HandedOver,
 }
 
 /// What is counted of a batch.
@@ -114,21 +126,60 @@ pub(super) enum Content {
 pub(super) struct Figures {
     pub(super) records: u64,
     pub(super) raw_bytes: u64,
-    pub(super) sealed_bytes: u64,
+    pub(super) log_bytes: u64,
 }
 
 impl TopicQueues {
-    pub(super) fn new(owner: Owner, facts: TopicFacts, sinks: Vec<Sink>, seed: u64) -> Self {
+    /// The queues of a topic with `count` partitions, of which those with these numbers, in rising
+    /// order, are here.
+    pub(super) fn new(
+        owner: Owner,
+        facts: TopicFacts,
+        count: u32,
+        sinks: Vec<(u32, Sink)>,
+        seed: u64,
+    ) -> Self {
         assert_eq!(facts.queued.len(), sinks.len(), "one counter a partition");
         let sticky = Sticky::new(sinks.len() as u32, facts.batch_bytes, seed);
         let facts = Arc::new(facts);
-        let queue = |(index, sink)| {
+        let queue = |(index, (number, sink))| {
             let facts = facts.clone();
             let (left_below, queue) = (AtomicU64::new(0), Mutex::default());
-            Arc::new(PartitionQueue { index, sink, facts, left_below, queue })
+            Arc::new(PartitionQueue { number, index, sink, facts, left_below, queue })
         };
         let partitions = (0..).zip(sinks).map(queue).collect();
-        Self { owner, facts, partitions, sticky }
+        Self { owner, facts, partitions, count, sticky }
+    }
+
+    /// The queues of `topic`, for a producer with `options`.
+    pub(super) fn of(topic: &Arc<Topic>, options: &ProducerOptions) -> Self {
+        let config = topic.config();
+        let compression = options.compression.unwrap_or_else(|| config.compression());
+        let log_config = config.log_config();
+        let group_bytes = log_config.max_group_bytes();
+        let max_message_bytes = log_config.max_message_bytes.min(group_bytes);
+        // What is not compressed must fit as it is.
+        let batch_limit =
+            if compression.codec == Codec::None { max_message_bytes } else { usize::MAX };
+        let durability =
+            log_config.durability.max(options.durability.unwrap_or(Durability::Written));
+        let logs = topic.partitions();
+        let facts = TopicFacts {
+            settings: BatchSettings { compression, ..BatchSettings::default() },
+            batch_bytes: options.batch_size.min(batch_limit),
+            max_message_bytes,
+            append_bytes: options.max_request_size.min(group_bytes),
+            durable: durability == Durability::Durable,
+            queued: logs.iter().map(|_| AtomicU32::new(0)).collect(),
+        };
+        let sinks = logs.iter().map(|log| (log.partition().partition, Sink::Log(log.clone())));
+        let seed = options.partitioner_seed.map_or_else(
+            || fastrand::u64(..),
+            // Topics draw on their own, each the same again with the same seed.
+            |seed| seed.wrapping_add(u64::from(topic.number())),
+        );
+        let owner = Owner::Topic(topic.clone());
+        Self::new(owner, facts, topic.partition_count(), sinks.collect(), seed)
     }
 
     /// The partition of `record`; with a [`Choice`], it is the sticky one and to be confirmed by
@@ -138,20 +189,36 @@ impl TopicQueues {
         &self,
         record: &ProducerRecord<'_>,
     ) -> Result<(&Arc<PartitionQueue>, Option<Choice>), SendError> {
-        let partitions = self.partitions.len() as u32;
-        let (index, choice) = match (record.partition, record.key) {
-            (Some(named), _) if named < partitions => (named, None),
-            (Some(partition), _) => {
-                return Err(SendError::UnknownPartition { partition, partitions });
-            }
-            (None, Some(key)) => (partition_for_key(key, partitions), None),
-            (None, None) if partitions == 1 => (0, None),
+        let partition = match (record.partition, record.key) {
+            (Some(named), _) => self.numbered(named)?,
+            (None, Some(key)) => self.numbered(partition_for_key(key, self.count))?,
+            (None, None) if self.partitions.len() == 1 => &self.partitions[0],
             (None, None) => {
                 let choice = self.sticky.peek();
-                (choice.partition(), Some(choice))
+                return Ok((&self.partitions[choice.partition() as usize], Some(choice)));
             }
         };
-        Ok((&self.partitions[index as usize], choice))
+        Ok((partition, None))
+    }
+
+    #[inline]
+    fn numbered(&self, partition: u32) -> Result<&Arc<PartitionQueue>, SendError> {
+        // Nearly always none is missing, and the number is the place.
+        match self.partitions.get(partition as usize) {
+            Some(queue) if queue.number == partition => Ok(queue),
+            _ => self.search(partition),
+        }
+    }
+
+    #[cold]
+    fn search(&self, partition: u32) -> Result<&Arc<PartitionQueue>, SendError> {
+        if partition >= self.count {
+            return Err(SendError::UnknownPartition { partition, partitions: self.count });
+        }
+        match self.partitions.binary_search_by_key(&partition, |queue| queue.number) {
+            Ok(index) => Ok(&self.partitions[index]),
+            Err(_) => Err(SendError::PartitionNotHere { partition }),
+        }
     }
 
     /// Whether the sticky partition is still `choice`, in whose queue the caller stands. At a
@@ -251,7 +318,7 @@ impl PartitionQueue {
         let mut queue = self.queue.lock();
         queue.refusal.get_or_insert_with(|| why.clone());
         self.complete(&mut queue);
-        std::mem::take(&mut queue.complete).into()
+        mem::take(&mut queue.complete).into()
     }
 
     /// Why no record is taken any more, if that is so.
@@ -289,7 +356,13 @@ impl OpenBatch {
 
 impl From<OpenBatch> for Parcel {
     fn from(open: OpenBatch) -> Self {
+        let figures = Figures {
+            records: u64::from(open.builder.record_count()),
+            raw_bytes: open.builder.raw_bytes() as u64,
+            log_bytes: 0,
+        };
         Self {
+            figures,
             promise: open.promise,
             number: open.number,
             opened: open.opened,
@@ -303,35 +376,16 @@ impl From<OpenBatch> for Parcel {
 
 impl Parcel {
     /// Bytes that the batch adds to an append, as far as they are known.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match &self.content {
             Content::Built(builder) => builder.raw_bytes(),
-            Content::Sealed(batch) => batch.bytes().len(),
-            Content::HandedOver(figures) => figures.sealed_bytes as usize,
-        }
-    }
-
-    /// What is counted of the batch; the bytes it takes in the log are known when it is sealed.
-    pub(super) fn figures(&self) -> Figures {
-        match &self.content {
-            Content::Built(builder) => Figures {
-                records: u64::from(builder.record_count()),
-                raw_bytes: builder.raw_bytes() as u64,
-                sealed_bytes: 0,
-            },
-            Content::Sealed(batch) => Figures {
-                records: batch.header().record_count as u64,
-                raw_bytes: batch.raw_bytes() as u64,
-                sealed_bytes: batch.bytes().len() as u64,
-            },
-            Content::HandedOver(figures) => *figures,
+            Content::Sealed(_) | Content::HandedOver => self.figures.log_bytes as usize,
         }
     }
 
     /// The batch, to be sealed; `None` where it is.
     pub(super) fn take_builder(&mut self) -> Option<BatchBuilder> {
-        let handed_over = Content::HandedOver(self.figures());
-        match std::mem::replace(&mut self.content, handed_over) {
+        match mem::replace(&mut self.content, Content::HandedOver) {
             Content::Built(builder) => Some(builder),
             other => {
                 self.content = other;
@@ -340,37 +394,47 @@ impl Parcel {
         }
     }
 
-    /// Goes on as several; the memory stays with the last.
-    pub(super) fn split(mut self, parts: Parts) -> Vec<(Self, Result<(), TooLarge>)> {
-        let firsts: Vec<u32> = parts.iter().map(|(first, _)| *first).collect();
-        let promises = self.promise.split(&firsts);
-        let mut parcels: Vec<_> = promises
-            .into_iter()
-            .zip(parts)
-            .map(|(promise, (_, part))| {
-                let single = Figures { records: 1, ..Figures::default() };
-                let (content, result) = match part {
-                    Ok(batch) => (Content::Sealed(batch), Ok(())),
-                    Err(too_large) => (Content::HandedOver(single), Err(too_large)),
-                };
-                let (number, opened, queued) = (self.number, self.opened, self.queued);
-                let (room, last_error) = (None, None);
-                (Self { promise, number, opened, queued, room, content, last_error }, result)
-            })
-            .collect();
-        if let Some((last, _)) = parcels.last_mut() {
-            last.room = self.room.take();
-        }
-        parcels
+    /// The batch is sealed.
+    pub(super) fn put_sealed(&mut self, batch: SealedBatch) {
+        self.figures.log_bytes = batch.bytes().len() as u64;
+        self.content = Content::Sealed(batch);
     }
 
     /// The sealed batch, to hand over to the log at `now`.
     pub(super) fn hand_over(&mut self, now: Duration) -> SealedBatch {
         self.queued = now.saturating_sub(self.opened);
-        let figures = self.figures();
-        match std::mem::replace(&mut self.content, Content::HandedOver(figures)) {
+        match mem::replace(&mut self.content, Content::HandedOver) {
             Content::Sealed(batch) => batch,
             other => panic!("a batch is sealed before it is handed over: {other:?}"),
         }
+    }
+
+    /// Goes on as several; the memory stays with the last.
+    pub(super) fn split(mut self, parts: Parts) -> Vec<(Self, Result<(), TooLarge>)> {
+        let firsts: Vec<u32> = parts.iter().map(|(first, _)| *first).collect();
+        let promises = self.promise.split(&firsts);
+        let part_of = |(promise, (_, part)): (Promise, (u32, Result<SealedBatch, TooLarge>))| {
+            let mut parcel = Self {
+                promise,
+                number: self.number,
+                opened: self.opened,
+                queued: self.queued,
+                room: None,
+                content: Content::HandedOver,
+                figures: Figures { records: 1, ..Figures::default() },
+                last_error: None,
+            };
+            let fits = part.map(|batch| {
+                parcel.figures.records = batch.header().record_count as u64;
+                parcel.figures.raw_bytes = batch.raw_bytes() as u64;
+                parcel.put_sealed(batch);
+            });
+            (parcel, fits)
+        };
+        let mut parcels: Vec<_> = promises.into_iter().zip(parts).map(part_of).collect();
+        if let Some((last, _)) = parcels.last_mut() {
+            last.room = self.room.take();
+        }
+        parcels
     }
 }

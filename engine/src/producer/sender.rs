@@ -16,12 +16,15 @@ use super::{
     Acks, SendError,
     accumulator::Accumulator,
     committer::{Committer, Delivery},
-    queue::{Content, Parcel, PartitionQueue},
+    queue::{Parcel, PartitionQueue},
     schedule::{Due, Look},
-    sink::{Accepted, Refused},
+    sink::Accepted,
     split::{TooLarge, split},
 };
-use crate::record::{Decoder, Encoder, SealedBatch};
+use crate::{
+    log::AppendError,
+    record::{Decoder, Encoder, SealedBatch},
+};
 
 /// The sending half of a producer.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Sender {
     encoder: Encoder,
     decoder: Decoder,
     due: VecDeque<Due>,
+    /// Copy of the batches that the log has in hand.
+    kept: Vec<u8>,
     /// Batches of one partition, as they were taken; empty between partitions.
     taken: Vec<Parcel>,
     committers: Vec<LogDir>,
@@ -52,6 +57,7 @@ impl Sender {
             encoder: Encoder::new(),
             decoder: Decoder::new(),
             due: VecDeque::new(),
+            kept: Vec::new(),
             taken: Vec::new(),
             committers: Vec::new(),
             threads,
@@ -85,7 +91,7 @@ impl Sender {
     fn serve(&mut self, due: &Due) {
         let partition = &due.partition;
         let now = self.accumulator.clock.monotonic();
-        let limit = self.accumulator.options.max_request_size;
+        let limit = partition.facts.append_bytes;
         if partition.take(due.open_below, now, limit, &mut self.taken) {
             self.accumulator.schedule.again(partition);
         }
@@ -94,8 +100,10 @@ impl Sender {
         for parcel in mem::take(&mut self.taken) {
             self.seal(partition, parcel, &mut sealed);
         }
-        if !sealed.is_empty() {
-            self.hand_over(partition, sealed);
+        // Compression may have made batches larger, so that they don't all go with one append.
+        while !sealed.is_empty() {
+            let later = sealed.split_off(fitting(&sealed, limit));
+            sealed = self.hand_over(partition, sealed, later);
         }
     }
 
@@ -105,7 +113,7 @@ impl Sender {
         let is_over = |parcel: &Parcel| now.saturating_sub(parcel.opened) >= delivery_timeout;
         let expired = self.taken.partition_point(is_over);
         for parcel in self.taken.drain(..expired) {
-            self.accumulator.counters.expired_records.add(parcel.figures().records);
+            self.accumulator.counters.expired_records.add(parcel.figures.records);
             let last = parcel.last_error.clone();
             let error = SendError::Expired { delivery_timeout, last };
             self.accumulator.fail(partition, [parcel], &error);
@@ -122,7 +130,7 @@ impl Sender {
                 self.split(partition, parcel, &batch, sealed);
             }
             Ok(batch) => {
-                parcel.content = Content::Sealed(batch);
+                parcel.put_sealed(batch);
                 sealed.push(parcel);
             }
             Err(error) => self.accumulator.fail(partition, [parcel], &error.into()),
@@ -157,17 +165,42 @@ impl Sender {
         }
     }
 
-    fn hand_over(&mut self, partition: &Arc<PartitionQueue>, mut parcels: Vec<Parcel>) {
+    /// Hands batches over to the log with one append. Gives what is to go next of those that come
+    /// `later`.
+    fn hand_over(
+        &mut self,
+        partition: &Arc<PartitionQueue>,
+        mut parcels: Vec<Parcel>,
+        later: Vec<Parcel>,
+    ) -> Vec<Parcel> {
         let now = self.accumulator.clock.monotonic();
-        let batches = parcels.iter_mut().map(|parcel| parcel.hand_over(now)).collect();
+        let batches: Vec<_> = parcels.iter_mut().map(|parcel| parcel.hand_over(now)).collect();
         if self.accumulator.options.acks == Acks::None {
             for parcel in &mut parcels {
                 parcel.promise.accept(None, None);
             }
         }
+        self.keep(&batches);
         match partition.sink.append(batches) {
             Ok(accepted) => self.deliver(partition, parcels, accepted),
-            Err(refused) => self.try_again(partition, parcels, refused),
+            Err(error) if error.is_disk_full() => {
+                self.try_again(partition, parcels, later, error);
+                return Vec::new();
+            }
+            Err(error) => {
+                let error = SendError::Append(Arc::new(error));
+                self.accumulator.fail(partition, parcels, &error);
+            }
+        }
+        later
+    }
+
+    /// Copies batches that may have to be tried again: an append that fails gives nothing back.
+    /// They were checksummed just now, so the copy comes out of the cache.
+    fn keep(&mut self, batches: &[SealedBatch]) {
+        self.kept.clear();
+        for batch in batches {
+            self.kept.extend_from_slice(batch.bytes());
         }
     }
 
@@ -192,23 +225,25 @@ impl Sender {
         }
     }
 
-    /// Puts the batches back, before all others of their partition, where the log would take them
-    /// later.
+    /// The disk is full: puts the batches back, before all others of their partition.
     fn try_again(
         &mut self,
         partition: &Arc<PartitionQueue>,
         mut parcels: Vec<Parcel>,
-        refused: Refused,
+        later: Vec<Parcel>,
+        error: AppendError,
     ) {
-        let error = refused.error;
-        let Some(batches) = refused.retry.filter(|batches| batches.len() == parcels.len()) else {
-            return self.accumulator.fail(partition, parcels, &SendError::Append(error));
-        };
-        for (parcel, batch) in parcels.iter_mut().zip(batches) {
-            parcel.content = Content::Sealed(batch);
+        let error = Arc::new(error);
+        let mut kept = &self.kept[..];
+        for parcel in &mut parcels {
+            let (batch, rest) = kept.split_at(parcel.bytes());
+            kept = rest;
+            let batch = SealedBatch::check(batch.to_vec()).expect("this producer sealed the batch");
+            parcel.put_sealed(batch);
             parcel.last_error = Some(error.clone());
         }
         self.accumulator.counters.retries.add(parcels.len() as u64);
+        parcels.extend(later);
         let now = self.accumulator.clock.monotonic();
         let until = now.saturating_add(self.accumulator.options.retry_backoff);
         partition.put_back(parcels, until);
@@ -261,6 +296,16 @@ impl LogDir {
         let thread = if threads { spawn() } else { None };
         Self { number, committer, thread }
     }
+}
+
+/// How many batches, from the first on, take at most `limit` bytes together; at least one.
+fn fitting(sealed: &[Parcel], limit: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |parcel: &&Parcel| {
+        bytes += parcel.bytes();
+        bytes <= limit
+    };
+    sealed.iter().take_while(fits).count().max(1)
 }
 
 /// Shuts the producer when the sender ends, be it by a panic.

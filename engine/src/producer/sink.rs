@@ -1,12 +1,20 @@
-//! The seam to the log: a partition's log, or a double that fails on demand.
+//! The seam to the log: a partition's log, or in tests a double that fails on demand.
 
 use std::sync::Arc;
 
-use crate::{error::IoError, record::SealedBatch, types::Offset};
+use crate::{
+    commit,
+    log::{AppendError, CommitError, PartitionLog, commit_all},
+    record::SealedBatch,
+    topic::Topic,
+    types::Offset,
+};
 
 /// Where a partition's batches go.
 #[derive(Debug, Clone)]
 pub(super) enum Sink {
+    /// Its log.
+    Log(Arc<PartitionLog>),
     /// A double.
     #[cfg(test)]
     Double(Arc<super::double::Double>),
@@ -15,6 +23,8 @@ pub(super) enum Sink {
 /// The topic that the partitions belong to.
 #[derive(Debug, Clone)]
 pub(super) enum Owner {
+    /// A topic.
+    Topic(Arc<Topic>),
     /// A double.
     #[cfg(test)]
     Double(Arc<super::double::DoubleTopic>),
@@ -33,37 +43,45 @@ pub(super) struct Accepted {
     pub(super) buffers: Vec<Vec<u8>>,
 }
 
-/// Nothing was appended.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) error: Arc<IoError>,
-    /// All batches, in order, where it makes sense to try again.
-    pub(super) retry: Option<Vec<SealedBatch>>,
-}
-
 impl Sink {
     /// Appends all batches, or none.
-    pub(super) fn append(&self, batches: Vec<SealedBatch>) -> Result<Accepted, Refused> {
-        match *self {
+    pub(super) fn append(&self, batches: Vec<SealedBatch>) -> Result<Accepted, AppendError> {
+        let log = match self {
+            Self::Log(log) => log,
             #[cfg(test)]
-            Self::Double(ref double) => double.append(batches),
-        }
+            Self::Double(double) => return double.append(batches),
+        };
+        // The term of whoever leads here now; a log that had no leader yet begins with term 0.
+        let epoch = log.leader_epochs().latest().map_or(0, |latest| latest.epoch);
+        let appended = log.append(batches, epoch)?;
+        Ok(Accepted {
+            base_offsets: appended.base_offsets,
+            end: appended.end,
+            append_time: appended.log_append_time,
+            buffers: appended.buffers,
+        })
     }
 
-    /// Makes what lies before each offset durable, with one commit for all. One result each.
-    pub(super) fn commit(points: &[(&Self, Offset)]) -> Vec<Result<(), IoError>> {
-        let commit = |(sink, upto): &(&Self, Offset)| match **sink {
+    /// Makes what lies before each offset durable, with as few syncs as can be. One result each.
+    pub(super) fn commit(points: &[(&Self, Offset)]) -> Vec<Result<(), CommitError>> {
+        #[cfg(test)]
+        if let [(Self::Double(_), _), ..] = points {
+            return super::double::commit_all(points);
+        }
+        let log_of = |(sink, upto): &(&Self, Offset)| match sink {
+            Self::Log(log) => (log.clone(), *upto),
             #[cfg(test)]
-            Self::Double(ref double) => double.commit(*upto),
+            Self::Double(_) => unreachable!("doubles and logs in one log dir"),
         };
-        points.iter().map(commit).collect()
+        commit_all(&points.iter().map(log_of).collect::<Vec<_>>())
     }
 
     /// Those that give the same number share a log dir, and are committed together.
     pub(super) fn log_dir(&self) -> usize {
-        match *self {
+        match self {
+            Self::Log(log) => Arc::as_ptr(log.dir()) as usize,
             #[cfg(test)]
-            Self::Double(ref double) => double.log_dir,
+            Self::Double(double) => double.log_dir,
         }
     }
 }
@@ -72,17 +90,25 @@ impl Owner {
     /// Tells topics apart, as long as they are there.
     #[inline]
     pub(super) fn address(&self) -> usize {
-        match *self {
+        match self {
+            Self::Topic(topic) => Arc::as_ptr(topic) as usize,
             #[cfg(test)]
-            Self::Double(ref topic) => Arc::as_ptr(topic) as usize,
+            Self::Double(topic) => Arc::as_ptr(topic) as usize,
         }
     }
 
     /// Whether the topic was deleted.
     pub(super) fn is_deleted(&self) -> bool {
-        match *self {
+        match self {
+            Self::Topic(topic) => topic.is_deleted(),
             #[cfg(test)]
-            Self::Double(ref topic) => topic.deleted.load(std::sync::atomic::Ordering::Relaxed),
+            Self::Double(topic) => topic.deleted.load(std::sync::atomic::Ordering::Relaxed),
         }
     }
+}
+
+/// Whether a sync failed, after which nothing that its log says is trusted. (Otherwise the records
+/// were cut off before they were durable, and the log goes on.)
+pub(super) fn is_sync_failure(error: &CommitError) -> bool {
+    matches!(error, CommitError::File(commit::CommitError::Io(_)))
 }

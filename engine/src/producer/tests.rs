@@ -19,8 +19,12 @@ use super::{
 };
 use crate::{
     clock::{ManualClock, SystemClock},
-    commit::wait_for,
-    record::{Codec, Compression, Header},
+    commit::{Strategy, wait_for},
+    io::Storage,
+    log::{Isolation, LogDir, PartitionLog, UnrecoveredLog},
+    record::{Codec, Compression, Decoder, Header},
+    topic::{Topic, TopicConfig},
+    types::{Durability, TopicId, TopicName, TopicPartition},
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -250,7 +254,7 @@ fn what_was_not_delivered_in_time_expires_in_order() {
     assert!(!old.is_done(), "100 ms: tried again, in vain");
     bench.step_after(100 * MS);
     let SendError::Expired { last, .. } = error(old) else { panic!("not expired") };
-    assert!(last.unwrap().is_disk_full());
+    assert!(last.unwrap().is_disk_full(), "what the log said last");
     assert_eq!(offset(young), 0);
     let metrics = bench.accumulator.counters.snapshot();
     assert_eq!((metrics.expired_records, metrics.failed_records), (1, 1));
@@ -566,52 +570,188 @@ fn a_send_blocks_for_memory_no_longer_than_told() {
     assert_eq!(acks.map(|ack| ack.wait().unwrap().offset), [Some(0), Some(1)]);
 }
 
+#[test]
+fn a_partition_that_is_not_here_is_named_and_never_sticky() {
+    let mut topic = DoubleTopic::new(2, 200);
+    topic.missing = vec![0, 2];
+    let mut bench = Bench::new(ProducerOptions::new().linger(Duration::ZERO), topic);
+    let record = ProducerRecord::of_value(b"a");
+    let send = |partition| bench.send(&record.partition(partition));
+    assert!(matches!(send(0), Err(SendError::PartitionNotHere { partition: 0 })));
+    assert!(matches!(send(2), Err(SendError::PartitionNotHere { partition: 2 })));
+    assert!(matches!(send(4), Err(SendError::UnknownPartition { partitions: 4, .. })));
+    let mut acks = vec![send(1).unwrap(), send(3).unwrap()];
+    acks.extend((0..20).map(|_| bench.send(&record).unwrap()));
+    bench.step();
+    let mut seen: Vec<u32> = acks.into_iter().map(|ack| ack.wait().unwrap().partition).collect();
+    assert_eq!(seen[..2], [1, 3]);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, [1, 3]);
+}
+
+#[test]
+fn an_append_takes_no_more_than_told() {
+    let mut topic = DoubleTopic::new(1, 200);
+    topic.append_bytes = 500;
+    let mut bench = Bench::new(ProducerOptions::new().linger(5 * MS).batch_size(200), topic);
+    bench.log().fail_next([Failure::DiskFull]);
+    let acks: Vec<Ack> = (0..7).map(|_| bench.send_text(&"x".repeat(100))).collect();
+    bench.step_after(5 * MS);
+    assert_eq!(bench.log().appends(), 1);
+    bench.step_after(DEFAULT_RETRY_BACKOFF);
+    while bench.step() == Look::Due {}
+    let offsets: Vec<i64> = acks.into_iter().map(offset).collect();
+    assert_eq!(offsets, (0..7).collect::<Vec<i64>>());
+    assert_eq!(bench.log().appends(), 1 + 4, "two batches an append, the last alone");
+}
+
+/// A topic on the disk, in a folder that goes with it.
+fn topic_on_disk(partitions: u32, config: &TopicConfig) -> (Arc<Topic>, tempfile::TempDir) {
+    let root = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let dir = LogDir::open(&Storage::portable(), root.path(), Strategy::SyncEach).unwrap();
+    let (dir, name) = (Arc::new(dir), TopicName::new("orders").unwrap());
+    let open = |number| {
+        let partition = TopicPartition::new(name.clone(), number);
+        let clock = Arc::new(SystemClock::new());
+        let log = UnrecoveredLog::open(&dir, &partition, config.log_config(), clock).unwrap();
+        Arc::new(log.recover().unwrap().0)
+    };
+    let logs = (0..partitions).map(open).collect();
+    let topic = Topic::new(name.clone(), TopicId([1; 16]), 0, config.clone(), logs);
+    (Arc::new(topic), root)
+}
+
+/// The values in a log, by offset.
+fn values(log: &PartitionLog) -> Vec<Vec<u8>> {
+    let (mut decoder, mut values) = (Decoder::new(), Vec::new());
+    let end = log.watermarks().log_end;
+    while (values.len() as i64) < end {
+        let fetched = log.fetch(values.len() as i64, 1 << 20, Isolation::Committed).unwrap();
+        for batch in fetched.batches() {
+            for record in batch.unwrap().records(&mut decoder).unwrap() {
+                values.push(record.unwrap().value.unwrap().to_vec());
+            }
+        }
+    }
+    values
+}
+
+#[test]
+fn what_was_acknowledged_stands_in_the_log() {
+    let written = TopicConfig::default().durability(Durability::Written);
+    let durable = TopicConfig::default().with_compression("zstd".parse().unwrap());
+    for config in [written, durable] {
+        let (topic, _root) = topic_on_disk(3, &config);
+        let options = ProducerOptions::new().batch_size(2_000).linger(MS);
+        let producer = Producer::new(Arc::new(SystemClock::new()), options).unwrap();
+        let texts: Vec<String> = (0..3_000).map(|number| format!("record {number}")).collect();
+        let send =
+            |text: &String| producer.send(&topic, &ProducerRecord::of_value(text.as_bytes()));
+        let acks: Vec<Ack> = texts.iter().map(|text| send(text).unwrap()).collect();
+        producer.flush();
+        let logs: Vec<_> = topic.partitions().iter().map(|log| values(log)).collect();
+        for (text, ack) in texts.iter().zip(acks) {
+            let place = ack.wait().unwrap();
+            let found = &logs[place.partition as usize][place.offset.unwrap() as usize];
+            assert_eq!(found, text.as_bytes());
+        }
+        let durable = topic.partitions().iter().all(|log| {
+            let marks = log.watermarks();
+            marks.durable_end == marks.log_end
+        });
+        assert_eq!(durable, config.durability == Durability::Durable);
+        let later = producer.send_async(&topic, ProducerRecord::new(Some(b"key"), None));
+        let ack = wait_for(later, None).unwrap().unwrap();
+        producer.close(Duration::MAX).unwrap();
+        assert!(ack.is_done());
+        assert!(matches!(send(&texts[0]), Err(SendError::Closed)));
+        topic.set_deleted();
+        assert!(matches!(send(&texts[0]), Err(SendError::TopicDeleted)));
+    }
+}
+
+#[test]
+fn a_producer_may_wait_for_more_than_the_topic_asks() {
+    let config = TopicConfig::default().durability(Durability::Written);
+    let (topic, _root) = topic_on_disk(1, &config);
+    let options = ProducerOptions::new().durability(Durability::Durable);
+    let producer = Producer::new(Arc::new(SystemClock::new()), options).unwrap();
+    let ack = producer.try_send(&topic, &ProducerRecord::of_value(b"a")).unwrap();
+    assert_eq!(ack.wait().unwrap().offset, Some(0));
+    assert_eq!(topic.partitions()[0].watermarks().durable_end, 1);
+}
+
 /// Time that a thread was on a CPU, so that a busy machine tells the same.
 fn cpu_nanos(path: &str) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
 }
 
-/// Records a second into the double. `cargo test --release -p trunkline --lib producer::tests::measure
-/// -- --ignored --nocapture`
+/// Records a second, into the double and into a log. `cargo test --release -p trunkline --lib
+/// producer::tests::measure -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
 fn measure() {
-    const RECORDS: u64 = 20_000_000;
-    let cases = [
-        ("16 KiB, 1 partition", 16 << 10, 1, false),
-        ("16 KiB, 4 partitions", 16 << 10, 4, false),
-        ("128 KiB, 1 partition", 128 << 10, 1, false),
-        ("128 KiB, 4 partitions", 128 << 10, 4, false),
-        ("128 KiB, 4 partitions, timestamps given", 128 << 10, 4, true),
-    ];
-    for (name, batch_size, partitions, stamped) in cases {
-        let options = ProducerOptions::new().batch_size(batch_size);
-        let (producer, queues, topic) = live(options, DoubleTopic::new(partitions, batch_size));
-        topic.partitions.iter().for_each(|log| log.forget());
-        let owner = Arc::as_ptr(&topic) as usize;
-        let value = [b'x'; 100];
-        let mut record = ProducerRecord::of_value(&value);
-        record.timestamp = stamped.then_some(NOW);
-        let (started, cpu) = (Instant::now(), cpu_nanos("/proc/thread-self/schedstat"));
-        for _ in 0..RECORDS {
-            let queues = producer.accumulator.topic(0, owner, || unreachable!()).unwrap();
-            black_box(producer.send_to(&queues, black_box(&record)).unwrap());
+    let sizes = [("16 KiB", 16 << 10), ("128 KiB", 128 << 10)];
+    for (name, batch_size) in sizes {
+        for (partitions, stamped) in [(1, false), (4, false), (4, true)] {
+            let options = ProducerOptions::new().batch_size(batch_size);
+            let (producer, queues, topic) = live(options, DoubleTopic::new(partitions, batch_size));
+            for log in &topic.partitions {
+                log.forget();
+            }
+            let owner = Arc::as_ptr(&topic) as usize;
+            let stamps = if stamped { "given" } else { "taken" };
+            drop(queues);
+            let title = format!("double, {name}, {partitions} partitions, timestamps {stamps}");
+            measure_sends(&title, &producer, stamped, |record| {
+                let queues = producer.accumulator.topic(0, owner, || unreachable!()).unwrap();
+                producer.send_to(&queues, record)
+            });
         }
-        let cpu = cpu_nanos("/proc/thread-self/schedstat") - cpu;
-        producer.flush();
-        let all = started.elapsed();
-        drop(queues);
-        let metrics = producer.metrics();
-        println!(
-            "{name}: {:.2} M records/s ({:.1} CPU ns a send), {:.0} records a batch, {} memory waits, \
-             queue time {:?} mean {:?} max",
-            RECORDS as f64 / all.as_secs_f64() / 1e6,
-            cpu as f64 / RECORDS as f64,
-            metrics.average_batch_records(),
-            metrics.memory_waits,
-            metrics.average_queue_time(),
-            metrics.queue_time_max,
-        );
+        let config = TopicConfig::default().durability(Durability::Written);
+        let (topic, _root) = topic_on_disk(4, &config);
+        let options = ProducerOptions::new().batch_size(batch_size);
+        let producer = Producer::new(Arc::new(SystemClock::new()), options).unwrap();
+        let title = format!("log, written, {name}, 4 partitions");
+        measure_sends(&title, &producer, false, |record| producer.send(&topic, record));
     }
+}
+
+fn measure_sends(
+    title: &str,
+    producer: &Producer,
+    stamped: bool,
+    send: impl Fn(&ProducerRecord<'_>) -> Result<Ack, SendError>,
+) {
+    const RECORDS: u64 = 10_000_000;
+    let value = [b'x'; 100];
+    let mut record = ProducerRecord::of_value(&value);
+    record.timestamp = stamped.then_some(NOW);
+    let (started, own) = (Instant::now(), cpu_nanos("/proc/thread-self/schedstat"));
+    let all = process_cpu_nanos();
+    for _ in 0..RECORDS {
+        black_box(send(black_box(&record)).unwrap());
+    }
+    let own = cpu_nanos("/proc/thread-self/schedstat") - own;
+    producer.flush();
+    let all = process_cpu_nanos() - all;
+    let metrics = producer.metrics();
+    assert_eq!(metrics.records, RECORDS);
+    println!(
+        "{title}: {:.2} M records/s; CPU a record: {:.0} ns send, {:.0} ns sender; {:.0} records a \
+         batch, {} memory waits",
+        RECORDS as f64 / started.elapsed().as_secs_f64() / 1e6,
+        own as f64 / RECORDS as f64,
+        all.saturating_sub(own) as f64 / RECORDS as f64,
+        metrics.average_batch_records(),
+        metrics.memory_waits,
+    );
+}
+
+/// The same of all threads.
+fn process_cpu_nanos() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    tasks.map(|task| cpu_nanos(&task.path().join("schedstat").to_string_lossy())).sum()
 }
