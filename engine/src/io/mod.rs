@@ -217,7 +217,7 @@ impl Storage {
 
     /// Whether a file or folder of that name is there.
     pub fn exists(&self, path: &Path) -> Result<bool, IoError> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        let (Some(parent), Some(name)) = (parent_of(path), path.file_name()) else {
             return Ok(true);
         };
         match self.list(parent) {
@@ -263,7 +263,7 @@ impl Storage {
 
     /// Makes the entry `path` of its folder durable.
     pub fn sync_parent(&self, path: &Path) -> Result<(), IoError> {
-        path.parent().map_or(Ok(()), |parent| self.sync_dir(parent))
+        parent_of(path).map_or(Ok(()), |parent| self.sync_dir(parent))
     }
 
     /// Takes a lock file against every other process.
@@ -291,6 +291,12 @@ impl Storage {
         }
         files.iter().map(File::check_latch).collect()
     }
+}
+
+/// The folder that holds `path`; `.` for a bare name.
+fn parent_of(path: &Path) -> Option<&Path> {
+    let parent = path.parent()?;
+    Some(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
 
 /// An open file with its latch. Cheap to clone; clones share the latch.

@@ -232,7 +232,7 @@ struct ProcessLock {
 
 impl ProcessLock {
     fn take(path: &Path) -> io::Result<Self> {
-        let parent = path.parent().ok_or(ErrorKind::InvalidInput)?.canonicalize()?;
+        let parent = super::parent_of(path).ok_or(ErrorKind::InvalidInput)?.canonicalize()?;
         let path = parent.join(path.file_name().ok_or(ErrorKind::InvalidInput)?);
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
         if held.contains(&path) {

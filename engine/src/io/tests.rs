@@ -390,3 +390,11 @@ fn the_latch_on_a_real_descriptor() {
     assert_eq!(file.write_at(0, vec![1]).unwrap_err().operation, "sync", "latched");
     assert_eq!(file.read_at(0, 4).unwrap(), [0; 4]);
 }
+
+#[test]
+fn the_folder_of_a_bare_name_is_the_current_one() {
+    assert_eq!(super::parent_of(Path::new("data")), Some(Path::new(".")));
+    assert_eq!(super::parent_of(Path::new("a/data")), Some(Path::new("a")));
+    assert_eq!(super::parent_of(Path::new("/")), None);
+    assert!(!Storage::portable().exists(Path::new("no-such-folder-is-here")).unwrap());
+}

@@ -8,7 +8,6 @@
 //! schedule or pool.
 
 use std::{
-    ops::Deref,
     pin::Pin,
     sync::{
         Arc,
@@ -17,7 +16,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::{
@@ -27,6 +25,7 @@ use super::{
     pool::{Pool, Room, Take},
     queue::{OpenBatch, Parcel, PartitionQueue, TopicQueues},
     schedule::Schedule,
+    topics::Topics,
 };
 use crate::{
     clock::Clock,
@@ -42,9 +41,8 @@ pub(super) struct Accumulator {
     pub(super) pool: Arc<Pool>,
     pub(super) schedule: Schedule,
     pub(super) counters: Counters,
-    /// By the topic's number.
-    topics: ArcSwap<Vec<Option<Arc<TopicQueues>>>>,
-    /// Held to change `topics`; `true`: shut, no topic is added.
+    topics: Topics,
+    /// Held to add a topic; `true`: shut, none is added.
     shut: Mutex<bool>,
     closing: AtomicBool,
     /// Records that were failed when everything was shut.
@@ -70,7 +68,7 @@ impl Accumulator {
             pool,
             schedule,
             counters: Counters::default(),
-            topics: ArcSwap::default(),
+            topics: Topics::new(),
             shut: Mutex::new(false),
             closing: AtomicBool::new(false),
             abandoned: AtomicU64::new(0),
@@ -85,17 +83,12 @@ impl Accumulator {
         number: u32,
         owner: usize,
         add: impl FnOnce() -> TopicQueues,
-    ) -> Result<TopicRef, SendError> {
-        let index = number as usize;
-        let mut table = self.topics.load();
-        if !table.get(index).is_some_and(Option::is_some) {
-            self.add_topic(index, add)?;
-            table = self.topics.load();
-        }
-        match &table[index] {
-            Some(topic) if topic.is_of(owner) => Ok(TopicRef { table, index }),
-            _ => Err(SendError::ForeignTopic),
-        }
+    ) -> Result<&Arc<TopicQueues>, SendError> {
+        let topic = match self.topics.get(number) {
+            Some(topic) => topic,
+            None => self.add_topic(number, add)?,
+        };
+        if topic.is_of(owner) { Ok(topic) } else { Err(SendError::ForeignTopic) }
     }
 
     /// Puts a record into its batch. Where that takes memory it is tried once and not waited for:
@@ -183,7 +176,7 @@ impl Accumulator {
     pub(super) fn shut(&self) {
         self.close();
         *self.shut.lock() = true;
-        for topic in self.topics.load().iter().flatten() {
+        for topic in self.topics.iter() {
             for partition in &topic.partitions {
                 let parcels = partition.refuse(&SendError::Closed);
                 let records: u64 = parcels.iter().map(|parcel| parcel.figures.records).sum();
@@ -268,38 +261,23 @@ impl Accumulator {
         OpenBatch { builder, limit: room.bytes(), promise, number, opened, room }
     }
 
-    /// Adds a topic, and lets go of those that were deleted.
+    /// Adds a topic, and lets go of the logs of those that were deleted.
     #[cold]
-    fn add_topic(&self, index: usize, add: impl FnOnce() -> TopicQueues) -> Result<(), SendError> {
+    fn add_topic(
+        &self,
+        number: u32,
+        add: impl FnOnce() -> TopicQueues,
+    ) -> Result<&Arc<TopicQueues>, SendError> {
         let shut = self.shut.lock();
         if *shut {
             return Err(SendError::Closed);
         }
-        let mut table = Vec::clone(&self.topics.load());
-        if table.len() <= index {
-            table.resize(index + 1, None);
+        for topic in self.topics.iter() {
+            topic.release_if_deleted(|partition, parcels| {
+                self.fail(partition, parcels, &SendError::TopicDeleted);
+            });
         }
-        for topic in &mut table {
-            topic.take_if(|topic| topic.is_deleted() && topic.is_idle());
-        }
-        table[index].get_or_insert_with(|| Arc::new(add()));
-        self.topics.store(Arc::new(table));
-        Ok(())
-    }
-}
-
-/// A topic in the table of now.
-pub(super) struct TopicRef {
-    table: arc_swap::Guard<Arc<Vec<Option<Arc<TopicQueues>>>>>,
-    index: usize,
-}
-
-impl Deref for TopicRef {
-    type Target = Arc<TopicQueues>;
-
-    #[inline]
-    fn deref(&self) -> &Arc<TopicQueues> {
-        self.table[self.index].as_ref().expect("the topic was there when the table was looked at")
+        Ok(self.topics.get_or_add(number, add))
     }
 }
 

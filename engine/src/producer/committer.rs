@@ -2,7 +2,7 @@
 //! that the sender fills and seals the next batches while this one syncs. Everything that was
 //! appended during one sync is served by the next.
 
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -12,12 +12,14 @@ use super::{
     queue::{Parcel, PartitionQueue},
     sink::{Sink, is_sync_failure},
 };
-use crate::{log::CommitError, types::Offset};
+use crate::types::Offset;
 
 /// Batches of one partition that the log has.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) partition: Arc<PartitionQueue>,
+    /// The log, which stays open for them even when its topic is deleted.
+    pub(super) sink: Sink,
     pub(super) parcels: Vec<Parcel>,
     pub(super) base_offsets: Vec<Offset>,
     pub(super) end: Offset,
@@ -25,6 +27,11 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// Whether both are of one partition.
+    fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.partition, &other.partition)
+    }
+
     /// Acknowledges the batches, in their order.
     pub(super) fn acknowledge(self, accumulator: &Accumulator) {
         let mut base_offsets = self.base_offsets.into_iter();
@@ -55,7 +62,7 @@ pub(super) struct Committer {
 
 #[derive(Debug, Default)]
 struct Inbox {
-    deliveries: VecDeque<Delivery>,
+    deliveries: Vec<Delivery>,
     closed: bool,
 }
 
@@ -66,7 +73,7 @@ impl Committer {
 
     /// Takes batches that are to be committed.
     pub(super) fn push(&self, delivery: Delivery) {
-        self.inbox.lock().deliveries.push_back(delivery);
+        self.inbox.lock().deliveries.push(delivery);
         self.changed.notify_one();
     }
 
@@ -91,46 +98,32 @@ impl Committer {
         }
     }
 
-    /// Commits everything that is here.
+    /// Commits everything that is here: one point a partition, all with one commit.
     pub(super) fn step(&self) {
-        let deliveries = mem::take(&mut self.inbox.lock().deliveries);
-        let points = points(&deliveries);
-        let sinks: Vec<_> = points.iter().map(|(queue, upto)| (&queue.sink, *upto)).collect();
-        let results: Vec<_> =
-            Sink::commit(&sinks).into_iter().map(|r| r.map_err(Arc::new)).collect();
-        for delivery in deliveries {
-            match outcome(&delivery, &points, &results) {
-                Ok(()) => delivery.acknowledge(&self.accumulator),
-                Err(error) => delivery.refuse(&self.accumulator, &error),
+        let mut deliveries = mem::take(&mut self.inbox.lock().deliveries);
+        // A stable sort: those of one partition keep their order.
+        deliveries.sort_by_key(|delivery| Arc::as_ptr(&delivery.partition));
+        let groups = || deliveries.chunk_by(Delivery::is_beside);
+        let last = groups().filter_map(<[Delivery]>::last);
+        let points: Vec<_> = last.map(|last| (last.sink.clone(), last.end)).collect();
+        let sizes: Vec<_> = groups().map(<[Delivery]>::len).collect();
+        let mut deliveries = deliveries.into_iter();
+        for (size, result) in sizes.into_iter().zip(Sink::commit(&points)) {
+            let result = result.map_err(|error| SendError::Commit(Arc::new(error)));
+            for delivery in deliveries.by_ref().take(size) {
+                self.finish(delivery, &result);
             }
         }
     }
-}
 
-/// Up to where each partition is to be committed.
-fn points(deliveries: &VecDeque<Delivery>) -> Vec<(Arc<PartitionQueue>, Offset)> {
-    let mut points: Vec<(Arc<PartitionQueue>, Offset)> = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
-        points.push((delivery.partition.clone(), delivery.end));
+    /// A partition whose sync failed once stays refused: what a later sync says about earlier bytes
+    /// can't be trusted.
+    fn finish(&self, delivery: Delivery, result: &Result<(), SendError>) {
+        let refusal =
+            delivery.partition.refusal().filter(|why| matches!(why, SendError::Commit(_)));
+        match refusal.as_ref().map_or(result.as_ref().map(|&()| ()), Err) {
+            Ok(()) => delivery.acknowledge(&self.accumulator),
+            Err(error) => delivery.refuse(&self.accumulator, error),
+        }
     }
-    points.sort_by_key(|(partition, end)| (Arc::as_ptr(partition), std::cmp::Reverse(*end)));
-    points.dedup_by(|next, kept| Arc::ptr_eq(&next.0, &kept.0));
-    points
-}
-
-/// What became of a delivery. A partition whose sync failed once stays refused: what a later sync
-/// says about earlier bytes can't be trusted.
-fn outcome(
-    delivery: &Delivery,
-    points: &[(Arc<PartitionQueue>, Offset)],
-    results: &[Result<(), Arc<CommitError>>],
-) -> Result<(), SendError> {
-    if let Some(refusal) = delivery.partition.refusal() {
-        return Err(refusal);
-    }
-    let address = Arc::as_ptr(&delivery.partition);
-    let index = points
-        .binary_search_by_key(&address, |(partition, _)| Arc::as_ptr(partition))
-        .expect("every delivery has its point");
-    results[index].clone().map_err(SendError::Commit)
 }

@@ -178,8 +178,8 @@ impl Double {
     }
 }
 
-pub(super) fn commit_all(points: &[(&Sink, Offset)]) -> Vec<Result<(), CommitError>> {
-    let commit = |(sink, upto): &(&Sink, Offset)| match sink {
+pub(super) fn commit_all(points: &[(Sink, Offset)]) -> Vec<Result<(), CommitError>> {
+    let commit = |(sink, upto): &(Sink, Offset)| match sink {
         Sink::Double(double) => double.commit(*upto),
         Sink::Log(log) => log.commit(*upto),
     };

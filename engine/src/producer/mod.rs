@@ -21,6 +21,7 @@ mod sink;
 mod split;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use ack::{Ack, RecordMetadata};
 pub use error::SendError;

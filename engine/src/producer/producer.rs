@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::{
     Ack, OptionsError, ProducerMetrics, ProducerOptions, ProducerRecord, SendError,
-    accumulator::{Accumulator, Placed, TopicRef},
+    accumulator::{Accumulator, Placed},
     queue::TopicQueues,
     sender::Sender,
 };
@@ -72,7 +72,7 @@ impl Producer {
     /// ```
     #[inline]
     pub fn send(&self, topic: &Arc<Topic>, record: &ProducerRecord<'_>) -> Result<Ack, SendError> {
-        self.send_to(&*self.queues(topic)?, record)
+        self.send_to(self.queues(topic)?, record)
     }
 
     /// [`send`](Self::send) that never blocks: [`SendError::Full`] where there is no memory now.
@@ -81,7 +81,7 @@ impl Producer {
         topic: &Arc<Topic>,
         record: &ProducerRecord<'_>,
     ) -> Result<Ack, SendError> {
-        self.try_send_to(&*self.queues(topic)?, record)
+        self.try_send_to(self.queues(topic)?, record)
     }
 
     /// [`send`](Self::send) that awaits memory, with no limit of its own: a caller that has one drops
@@ -92,7 +92,7 @@ impl Producer {
         record: ProducerRecord<'a>,
     ) -> impl Future<Output = Result<Ack, SendError>> + Send + use<'a> {
         let placing =
-            self.queues(topic).map(|queues| self.accumulator.placing(Arc::clone(&queues), record));
+            self.queues(topic).map(|queues| self.accumulator.placing(queues.clone(), record));
         async { placing?.await }
     }
 
@@ -151,7 +151,7 @@ impl Producer {
     }
 
     #[inline]
-    fn queues(&self, topic: &Arc<Topic>) -> Result<TopicRef, SendError> {
+    fn queues(&self, topic: &Arc<Topic>) -> Result<&Arc<TopicQueues>, SendError> {
         if topic.is_deleted() {
             return Err(SendError::TopicDeleted);
         }

@@ -32,8 +32,10 @@ use crate::{
 /// One topic, as a producer sees it.
 #[derive(Debug)]
 pub(super) struct TopicQueues {
-    /// The topic; kept, so that its address tells it from the topics of other engines.
-    owner: Owner,
+    /// The topic's address, which tells it from the topics of other engines as long as it is kept.
+    address: usize,
+    /// The topic; `None` when it was deleted and let go.
+    owner: Mutex<Option<Owner>>,
     pub(super) facts: Arc<TopicFacts>,
     /// Those that are here, by number.
     pub(super) partitions: Box<[Arc<PartitionQueue>]>,
@@ -65,7 +67,8 @@ pub(super) struct PartitionQueue {
     pub(super) number: u32,
     /// Its place among those that are here; the number, if none is missing.
     index: u32,
-    pub(super) sink: Sink,
+    /// `None` when the topic was deleted and let go.
+    sink: Mutex<Option<Sink>>,
     pub(super) facts: Arc<TopicFacts>,
     /// All batches with a lower number have left the place of the open batch.
     left_below: AtomicU64,
@@ -145,10 +148,12 @@ impl TopicQueues {
         let queue = |(index, (number, sink))| {
             let facts = facts.clone();
             let (left_below, queue) = (AtomicU64::new(0), Mutex::default());
+            let sink = Mutex::new(Some(sink));
             Arc::new(PartitionQueue { number, index, sink, facts, left_below, queue })
         };
         let partitions = (0..).zip(sinks).map(queue).collect();
-        Self { owner, facts, partitions, count, sticky }
+        let (address, owner) = (owner.address(), Mutex::new(Some(owner)));
+        Self { address, owner, facts, partitions, count, sticky }
     }
 
     /// The queues of `topic`, for a producer with `options`.
@@ -243,21 +248,27 @@ impl TopicQueues {
     /// Whether these are the queues of the topic at this address.
     #[inline]
     pub(super) fn is_of(&self, owner: usize) -> bool {
-        self.owner.address() == owner
+        self.address == owner
     }
 
-    /// Whether the topic was deleted.
-    pub(super) fn is_deleted(&self) -> bool {
-        self.owner.is_deleted()
-    }
-
-    /// Whether nothing is on its way to this topic.
-    pub(super) fn is_idle(&self) -> bool {
-        self.facts.queued.iter().all(|queued| queued.load(Ordering::Relaxed) == 0)
+    /// Lets go of the topic and its logs when it was deleted: takes no more records, and gives all
+    /// batches that are here to `fail`. (Its number is never given to another.)
+    pub(super) fn release_if_deleted(&self, mut fail: impl FnMut(&PartitionQueue, Vec<Parcel>)) {
+        if self.owner.lock().take_if(|owner| owner.is_deleted()).is_some() {
+            for partition in &self.partitions {
+                fail(partition, partition.refuse(&SendError::TopicDeleted));
+                *partition.sink.lock() = None;
+            }
+        }
     }
 }
 
 impl PartitionQueue {
+    /// Where the batches go.
+    pub(super) fn sink(&self) -> Result<Sink, SendError> {
+        self.sink.lock().clone().ok_or(SendError::TopicDeleted)
+    }
+
     /// The number of batches that are not decided.
     pub(super) fn queued(&self) -> &AtomicU32 {
         &self.facts.queued[self.index as usize]

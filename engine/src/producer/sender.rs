@@ -18,7 +18,7 @@ use super::{
     committer::{Committer, Delivery},
     queue::{Parcel, PartitionQueue},
     schedule::{Due, Look},
-    sink::Accepted,
+    sink::{Accepted, Sink},
     split::{TooLarge, split},
 };
 use crate::{
@@ -177,8 +177,15 @@ impl Sender {
                 parcel.promise.accept(None, None);
             }
         }
-        match partition.sink.append(&mut batches) {
-            Ok(accepted) => self.deliver(partition, parcels, accepted),
+        let sink = match partition.sink() {
+            Ok(sink) => sink,
+            Err(error) => {
+                self.accumulator.fail(partition, parcels, &error);
+                return later;
+            }
+        };
+        match sink.append(batches) {
+            Ok(accepted) => self.deliver(partition, sink, parcels, accepted),
             Err(error) if error.is_disk_full() => {
                 self.try_again(partition, parcels, batches, later, error);
                 return Vec::new();
@@ -194,6 +201,7 @@ impl Sender {
     fn deliver(
         &mut self,
         partition: &Arc<PartitionQueue>,
+        sink: Sink,
         mut parcels: Vec<Parcel>,
         accepted: Accepted,
     ) {
@@ -204,7 +212,7 @@ impl Sender {
         }
         let Accepted { base_offsets, end, append_time, .. } = accepted;
         let partition = partition.clone();
-        let delivery = Delivery { partition, parcels, base_offsets, end, append_time };
+        let delivery = Delivery { partition, sink, parcels, base_offsets, end, append_time };
         if delivery.partition.facts.durable {
             self.commit(delivery);
         } else {
@@ -235,7 +243,7 @@ impl Sender {
     }
 
     fn commit(&mut self, delivery: Delivery) {
-        let number = delivery.partition.sink.log_dir();
+        let number = delivery.sink.log_dir();
         let known = self.committers.iter().position(|log_dir| log_dir.number == number);
         let index = known.unwrap_or_else(|| {
             self.committers.push(LogDir::new(number, &self.accumulator, self.threads));

@@ -63,12 +63,12 @@ impl Sink {
     }
 
     /// Makes what lies before each offset durable, with as few syncs as can be. One result each.
-    pub(super) fn commit(points: &[(&Self, Offset)]) -> Vec<Result<(), CommitError>> {
+    pub(super) fn commit(points: &[(Self, Offset)]) -> Vec<Result<(), CommitError>> {
         #[cfg(test)]
         if let [(Self::Double(_), _), ..] = points {
             return super::double::commit_all(points);
         }
-        let log_of = |(sink, upto): &(&Self, Offset)| match sink {
+        let log_of = |(sink, upto): &(Self, Offset)| match sink {
             Self::Log(log) => (log.clone(), *upto),
             #[cfg(test)]
             Self::Double(_) => unreachable!("doubles and logs in one log dir"),

@@ -395,11 +395,14 @@ fn deleted_topics_are_let_go() {
     bench.send_text("a");
     bench.step();
     let deleted = Arc::downgrade(&bench.topic);
+    let waiting = bench.send_text("b");
     bench.topic.deleted.store(true, Ordering::Relaxed);
     bench.topic = Arc::new(DoubleTopic::new(1, 200));
     let owner = Arc::as_ptr(&bench.topic) as usize;
     bench.accumulator.topic(1, owner, || bench.topic.queues()).unwrap();
     assert!(deleted.upgrade().is_none());
+    assert!(matches!(error(waiting), SendError::TopicDeleted));
+    assert_eq!(bench.accumulator.pool.available(), DEFAULT_BUFFER_MEMORY);
 }
 
 /// A producer with threads, and its topic.
@@ -410,7 +413,7 @@ fn live(
     let producer = Producer::new(Arc::new(SystemClock::new()), options).unwrap();
     let topic = Arc::new(topic);
     let queues = producer.accumulator.topic(0, Arc::as_ptr(&topic) as usize, || topic.queues());
-    let queues = Arc::clone(&queues.unwrap());
+    let queues = queues.unwrap().clone();
     (producer, queues, topic)
 }
 
