@@ -12,8 +12,8 @@ use crate::{
     error::Corruption,
     io::Open,
     segment::{
-        ActiveSegment, Damage, ScanStart, Seals, Segment, SegmentError, Suffix, Trust, file_path,
-        scan,
+        ActiveSegment, Damage, Scan, ScanStart, Seals, Segment, SegmentError, Suffix, Trust,
+        file_path, scan,
     },
     types::Offset,
 };
@@ -22,7 +22,9 @@ impl UnrecoveredLog {
     /// Checks every batch from the recovery point on.
     pub(super) fn check(&self, folder: &Folder, seals: &mut Seals) -> Result<Recovered, OpenError> {
         let point = self.start.recovery_point;
-        let first = folder.logs.partition_point(|(base, _)| *base <= point).saturating_sub(1);
+        // The segment before the recovery point is looked at too where one begins at that point: it may
+        // have been rolled since, and its trimming lost.
+        let first = folder.logs.partition_point(|(base, _)| *base < point).saturating_sub(1);
         let mut sealed: Vec<_> = folder.logs[..first]
             .iter()
             .zip(&folder.logs[1..])
@@ -48,7 +50,12 @@ impl UnrecoveredLog {
                     checked_from.get_or_insert(start.expected_offset);
                     checked_bytes += len - start.position.min(len);
                     let gaps = self.config.compacted;
-                    let scan = scan(&file, base, start, len, gaps, |_, _| {})?;
+                    let mut scan = scan(&file, base, start, len, gaps, |_, _| {})?;
+                    let follower = folder.logs.get(place + 1).map(|(base, _)| *base);
+                    if is_prepared_space(&scan, follower) {
+                        file.set_len(scan.valid_end)?;
+                        scan.damage = None;
+                    }
                     (scan.valid_end, scan.next_offset, scan.damage)
                 }
             };
@@ -249,6 +256,13 @@ fn gap(corruption: Corruption, position: u64) -> Damage {
         all_zero: false,
         undecided: false,
     }
+}
+
+/// Whether only zeros stand behind the last batch of a segment that another one follows without a
+/// gap: space that was reserved, whose trimming at the roll did not reach the device.
+fn is_prepared_space(scan: &Scan, follower: Option<Offset>) -> bool {
+    let all_zero = scan.damage.as_ref().is_some_and(|damage| damage.all_zero);
+    all_zero && follower == Some(scan.next_offset)
 }
 
 impl Stop {

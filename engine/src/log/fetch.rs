@@ -8,7 +8,7 @@ use crate::{
     commit::WatermarksSnapshot,
     error::Corruption,
     record::{Batch, BatchHeader},
-    segment::{Segment, SegmentError, SegmentView},
+    segment::{AbortedTransaction, Segment, SegmentError, SegmentView},
     types::Offset,
 };
 
@@ -270,6 +270,24 @@ impl PartitionLog {
             Isolation::Committed => self.readable().get(),
             Isolation::Stable => self.last_stable_offset(),
         }
+    }
+
+    /// The aborted transactions that touch offsets from `from` up to, not including, `upto`, in the
+    /// order of their markers: a reader at [`Isolation::Stable`] passes their producers' batches over
+    /// from the first offset to the marker (Kafka: `UnifiedLog.collectAbortedTransactions`).
+    pub fn aborted_transactions(
+        &self,
+        from: Offset,
+        upto: Offset,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let mut found = Vec::new();
+        let set = self.segments.load();
+        for segment in set.from(from) {
+            if segment.aborted_transactions(from, upto, &mut found)? {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// The first record whose timestamp is `timestamp` (milliseconds) or later, with its own timestamp

@@ -267,12 +267,13 @@ impl PartitionLog {
         }
         self.tail.start_advanced(to);
         writer.producers.log_start_moved(to);
+        // First: after a crash the epochs may reach below the start, but must not begin behind it.
+        self.dir.persist_one(&self.partition, self.state())?;
         let mut epochs = super::LeaderEpochs::clone(&self.epochs.load());
         if epochs.truncate_from_start(to) {
             epochs.store(self.storage(), &self.path)?;
             self.epochs.store(Arc::new(epochs));
         }
-        self.dir.persist_one(&self.partition, self.state())?;
         Ok(())
     }
 

@@ -39,7 +39,7 @@ impl PartitionLog {
         if set.first().is_none_or(|first| offset <= first.base_offset()) {
             return self.restart(&mut writer, offset);
         }
-        self.lower_checkpoint(offset)?;
+        self.lower_checkpoint(end_of_cut(&set, offset)?)?;
         let before = std::mem::replace(&mut writer.state, WriterState::Closed);
         let end = self.cut_to(&mut writer, &set, offset)?;
         writer.state = before;
@@ -233,4 +233,10 @@ impl PartitionLog {
         };
         Ok(offset)
     }
+}
+
+/// Log end offset that a truncation to `offset` will leave: below it where a batch spans it.
+fn end_of_cut(set: &SegmentSet, offset: Offset) -> Result<Offset, ChangeError> {
+    let Some(target) = set.floor(offset - 1) else { return Ok(offset) };
+    Ok(target.locate(offset)?.map_or(offset, |(_, header)| header.base_offset.min(offset)))
 }

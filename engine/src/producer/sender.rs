@@ -184,7 +184,7 @@ impl Sender {
                 return later;
             }
         };
-        match sink.append(batches) {
+        match sink.append(&mut batches) {
             Ok(accepted) => self.deliver(partition, sink, parcels, accepted),
             Err(error) if error.is_disk_full() => {
                 self.try_again(partition, parcels, batches, later, error);

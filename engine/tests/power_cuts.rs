@@ -1,0 +1,102 @@
+//! Power cuts on a disk that forgets what was not synced (`io::ForgetfulDisk`): seeded lives of a log
+//! dir with several partitions, in which the power goes at a random operation, again and again, now
+//! and then during the recovery itself.
+//!
+//! After each cut: every record that was acknowledged as durable, and neither truncated nor deleted
+//! since, is there, byte for byte, at its offset; what stands behind is a prefix of what was appended;
+//! indexes, leader epochs, producers' sequences and transactions say the same as the records.
+//!
+//! `TRUNKLINE_POWER_CUTS` sets the number of cuts, `TRUNKLINE_SEED` runs a single life.
+
+#[path = "power_cuts/life.rs"]
+mod life;
+#[path = "power_cuts/model.rs"]
+mod model;
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use life::{Life, Tally};
+
+const CUTS: u64 = 10_000;
+const CUTS_A_LIFE: u64 = 5;
+
+#[test]
+fn power_cuts_lose_nothing_that_was_acknowledged() {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let lives = match number("TRUNKLINE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TRUNKLINE_POWER_CUTS").unwrap_or(CUTS).div_ceil(CUTS_A_LIFE),
+    };
+    let (tally, failures) = live(lives, |seed| Life::new(seed).run(CUTS_A_LIFE));
+    println!("{tally}");
+    assert!(failures.is_empty(), "{} lives went wrong:\n{}", failures.len(), shown(&failures));
+    assert!(tally.acknowledged > tally.cuts, "the lives acknowledge records: {tally}");
+}
+
+/// The control: were syncs left out, the test above would see it.
+#[test]
+fn without_syncs_acknowledged_records_are_lost() {
+    let (tally, failures) = live(0..40, |seed| Life::new(seed).without_syncs().run(1));
+    let lost = failures.iter().filter(|(_, failure)| failure.contains("lost")).count();
+    println!(
+        "without syncs: {lost} of {} lives lost acknowledged records",
+        tally.lives + lost as u64
+    );
+    let panics: Vec<_> =
+        failures.into_iter().filter(|(_, failure)| failure.starts_with("panic")).collect();
+    assert!(panics.is_empty(), "lies are no reason to panic:\n{}", shown(&panics));
+    assert!(lost >= 1, "nothing was lost without any sync: the test sees nothing");
+}
+
+/// Runs a life for each seed, on two threads. Gives the sum of those that went well, and why the
+/// others did not.
+fn live(
+    seeds: std::ops::Range<u64>,
+    life: impl Fn(u64) -> Result<Tally, String> + Sync,
+) -> (Tally, Vec<(u64, String)>) {
+    let next = AtomicU64::new(seeds.start);
+    let results = Mutex::new((Tally::default(), Vec::new()));
+    let threads = thread::available_parallelism().map_or(2, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    let outcome = catch_unwind(AssertUnwindSafe(|| life(seed)));
+                    let outcome = outcome.unwrap_or_else(|panic| Err(words_of(&*panic)));
+                    let mut results = results.lock().unwrap();
+                    match outcome {
+                        Ok(tally) => results.0.add(&tally),
+                        Err(failure) => results.1.push((seed, failure)),
+                    }
+                }
+            });
+        }
+    });
+    let (tally, mut failures) = results.into_inner().unwrap();
+    failures.sort();
+    (tally, failures)
+}
+
+fn words_of(panic: &dyn Any) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panic: {}", text.unwrap_or("without words"))
+}
+
+fn shown(failures: &[(u64, String)]) -> String {
+    let lines: Vec<_> =
+        failures.iter().take(20).map(|(seed, what)| format!("  seed {seed}: {what}")).collect();
+    lines.join("\n")
+}

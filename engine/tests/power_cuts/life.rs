@@ -1,0 +1,549 @@
+//! One seeded life of a log dir: what is done to it, and what is asked of it after each power cut.
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use trunkline::{
+    clock::{Clock, ManualClock},
+    commit::Strategy,
+    io::{ForgetfulDisk, Loss},
+    log::{AppendError, ClosedLog, LogConfig, LogDir, PartitionLog, UnrecoveredLog, commit_all},
+    record::{
+        BatchBuilder, BatchSettings, Codec, Compression, Encoder, Marker, NewRecord, SealedBatch,
+        control_batch,
+    },
+    types::{Durability, Offset, TopicName, TopicPartition},
+};
+
+use crate::model::{Model, Stored};
+
+/// What lives add up to.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) lives: u64,
+    pub(crate) cuts: u64,
+    /// Of these during a recovery.
+    pub(crate) cuts_in_recovery: u64,
+    pub(crate) batches: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) tails_cut: u64,
+    pub(crate) tail_bytes: u64,
+    pub(crate) kept_aside: u64,
+    pub(crate) clean_reopens: u64,
+    pub(crate) repeated_sends: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.lives += other.lives;
+        self.cuts += other.cuts;
+        self.cuts_in_recovery += other.cuts_in_recovery;
+        self.batches += other.batches;
+        self.acknowledged += other.acknowledged;
+        self.tails_cut += other.tails_cut;
+        self.tail_bytes += other.tail_bytes;
+        self.kept_aside += other.kept_aside;
+        self.clean_reopens += other.clean_reopens;
+        self.repeated_sends += other.repeated_sends;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} power cuts ({} during recovery) in {} lives: {} batches appended, {} records \
+             acknowledged as durable, {} tails cut ({} bytes), {} of them kept aside, {} clean \
+             reopens, {} repeated sends recognised",
+            self.cuts,
+            self.cuts_in_recovery,
+            self.lives,
+            self.batches,
+            self.acknowledged,
+            self.tails_cut,
+            self.tail_bytes,
+            self.kept_aside,
+            self.clean_reopens,
+            self.repeated_sends
+        )
+    }
+}
+
+/// Why a step did not end well.
+enum Stop {
+    /// The power went.
+    PowerOff,
+    /// What must not be.
+    Wrong(String),
+}
+
+pub(crate) struct Life {
+    rng: Rng,
+    disk: ForgetfulDisk,
+    clock: Arc<ManualClock>,
+    encoder: Encoder,
+    partitions: Vec<Partition>,
+    /// While the folder is open.
+    dir: Option<Arc<LogDir>>,
+    lies: bool,
+    tally: Tally,
+}
+
+struct Partition {
+    name: TopicPartition,
+    config: LogConfig,
+    model: Model,
+    /// While the folder is open.
+    log: Option<Arc<PartitionLog>>,
+    epoch: i32,
+    /// Ids of the idempotent and of the transactional producer.
+    producers: [i64; 2],
+}
+
+const ROOT: &str = "/data";
+
+impl Life {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let partition = |number, rng: &mut Rng| Partition {
+            name: TopicPartition::new(TopicName::new("t").unwrap(), number),
+            config: config(rng),
+            model: Model::default(),
+            log: None,
+            epoch: 0,
+            producers: [1, 1000],
+        };
+        let count = rng.u32(1..=3);
+        Self {
+            disk: ForgetfulDisk::new(),
+            clock: Arc::new(ManualClock::new(1_700_000_000_000)),
+            encoder: Encoder::new(),
+            partitions: (0..count).map(|number| partition(number, &mut rng)).collect(),
+            dir: None,
+            lies: false,
+            tally: Tally { lives: 1, ..Tally::default() },
+            rng,
+        }
+    }
+
+    /// The disk says that it syncs, and does not, once the folder has been made.
+    pub(crate) fn without_syncs(mut self) -> Self {
+        self.lies = true;
+        self
+    }
+
+    /// Lives on until the power went `cuts` times.
+    pub(crate) fn run(mut self, cuts: u64) -> Result<Tally, String> {
+        while self.tally.cuts < cuts {
+            match self.live() {
+                Stop::Wrong(what) => return Err(format!("after {} cuts: {what}", self.tally.cuts)),
+                Stop::PowerOff => self.cut(),
+            }
+        }
+        // What the last cut left must be all right as well.
+        self.open().map_err(|stop| match stop {
+            Stop::Wrong(what) => what,
+            Stop::PowerOff => "the power went without being told to".into(),
+        })?;
+        Ok(self.tally)
+    }
+
+    fn cut(&mut self) {
+        self.close_handles();
+        self.tally.cuts += 1;
+        let loss =
+            if self.rng.u8(..4) == 0 { Loss::Everything } else { Loss::Random(self.rng.u64(..)) };
+        self.disk = self.disk.power_cut(loss);
+    }
+
+    fn close_handles(&mut self) {
+        self.dir = None;
+        self.partitions.iter_mut().for_each(|partition| partition.log = None);
+    }
+
+    /// Opens the folder and works until the power goes.
+    fn live(&mut self) -> Stop {
+        if self.tally.cuts > 0 && self.rng.u8(..4) == 0 {
+            self.disk.power_off_after(self.rng.u64(..60));
+        }
+        if let Err(stop) = self.open() {
+            self.tally.cuts_in_recovery += u64::from(matches!(stop, Stop::PowerOff));
+            return stop;
+        }
+        self.disk.lie_about_sync(self.lies);
+        let most = [10, 50, 250, 1000][self.rng.usize(..4)];
+        self.disk.power_off_after(self.rng.u64(..most));
+        for _ in 0..300 {
+            if let Err(stop) = self.step() {
+                return stop;
+            }
+        }
+        Stop::PowerOff
+    }
+
+    fn open(&mut self) -> Result<(), Stop> {
+        let storage = self.disk.storage();
+        let dir = LogDir::open(&storage, Path::new(ROOT), Strategy::SyncEach);
+        let dir = Arc::new(self.settle(dir)?);
+        if let Some(damaged) = dir.damaged().first().filter(|_| !self.lies) {
+            return Err(Stop::Wrong(format!("a checkpoint was damaged: {damaged}")));
+        }
+        for place in 0..self.partitions.len() {
+            let Partition { name, config, .. } = &self.partitions[place];
+            let log = UnrecoveredLog::open(&dir, name, config.clone(), self.clock.clone());
+            let (log, report) = self.settle(log)?.recover().or_else(|error| self.refuse(&error))?;
+            if !self.lies && !(report.damage.is_empty() && report.rebuilt.is_empty()) {
+                return Err(Stop::Wrong(format!(
+                    "{name}: power cuts do not rot: {report:?}",
+                    name = report.partition
+                )));
+            }
+            if let Some(cut) = &report.cut {
+                self.tally.tails_cut += 1;
+                self.tally.tail_bytes += cut.bytes;
+                self.tally.kept_aside += u64::from(!cut.kept_aside.is_empty());
+            }
+            let partition = &mut self.partitions[place];
+            let adopted = partition.model.adopt(&log, &mut self.rng);
+            let describe = |what| {
+                let (name, config) = (&partition.name, &partition.config);
+                Stop::Wrong(format!("{name} reopened: {what}\n    {report:?}\n    {config:?}"))
+            };
+            adopted.map_err(describe)?;
+            let known = partition.model.visible().map(|batch| batch.header.leader_epoch).max();
+            let latest = log.leader_epochs().latest().map(|latest| latest.epoch);
+            partition.epoch = known.max(latest).unwrap_or(0);
+            partition.log = Some(Arc::new(log));
+        }
+        self.dir = Some(dir);
+        for place in 0..self.partitions.len() {
+            self.send_again(place)?;
+        }
+        Ok(())
+    }
+
+    /// An error is the power's, or it is wrong.
+    fn refuse<T>(&self, error: &impl fmt::Display) -> Result<T, Stop> {
+        let off = self.disk.storage().list(Path::new("/")).is_err();
+        Err(if off { Stop::PowerOff } else { Stop::Wrong(error.to_string()) })
+    }
+
+    fn settle<T, E: fmt::Display>(&self, result: Result<T, E>) -> Result<T, Stop> {
+        result.or_else(|error| self.refuse(&error))
+    }
+
+    fn log(&self, place: usize) -> Arc<PartitionLog> {
+        self.partitions[place].log.clone().expect("the folder is open")
+    }
+
+    fn step(&mut self) -> Result<(), Stop> {
+        let place = self.rng.usize(..self.partitions.len());
+        self.clock.advance(Duration::from_millis(self.rng.u64(..50)));
+        match self.rng.u8(..100) {
+            0..45 => self.append(place),
+            45..55 => self.append_as_follower(place),
+            55..72 => self.commit(),
+            72..80 => self.checkpoint(),
+            80..84 => self.delete_records(place),
+            84..89 => self.truncate(place),
+            89 => self.restart(place),
+            90..95 => self.keep_house(place),
+            95..97 => self.reopen(),
+            _ => self.look(place),
+        }
+    }
+
+    fn append(&mut self, place: usize) -> Result<(), Stop> {
+        let (mut batches, mut stored) = (Vec::new(), Vec::new());
+        let log = self.log(place);
+        if self.rng.u8(..10) == 0 {
+            self.partitions[place].epoch += self.rng.i32(1..3);
+        }
+        let epoch = self.partitions[place].epoch;
+        for _ in 0..[1, 1, 1, 2, 4][self.rng.usize(..5)] {
+            let mut batch = self.batch(place, &stored);
+            batches.push(SealedBatch::check(batch.bytes().to_vec()).unwrap());
+            let end = stored.last().map_or(self.partitions[place].model.end(), Stored::next);
+            batch.stamp(end, epoch);
+            stored.push(Stored::new(&batch));
+        }
+        let expected: Vec<_> = stored.iter().map(Stored::base).collect();
+        match log.append(batches, epoch) {
+            Ok(appended) if appended.base_offsets == expected => {
+                self.stored(place, stored);
+                Ok(())
+            }
+            Ok(appended) => Err(Stop::Wrong(format!("expected {expected:?}, {appended:?}"))),
+            Err(AppendError::GroupTooLarge { .. }) => Ok(()),
+            Err(error) => {
+                // Some of it may have reached the disk.
+                self.stored(place, stored);
+                self.refuse(&error)
+            }
+        }
+    }
+
+    fn stored(&mut self, place: usize, stored: Vec<Stored>) {
+        self.tally.batches += stored.len() as u64;
+        self.partitions[place].model.batches.extend(stored);
+    }
+
+    /// What a follower fetched: some batches that it has already, then new ones.
+    fn append_as_follower(&mut self, place: usize) -> Result<(), Stop> {
+        let (log, mut stored) = (self.log(place), Vec::new());
+        let overlap = self.rng.usize(..3);
+        let model = &self.partitions[place].model;
+        let from = model.batches.len().saturating_sub(overlap);
+        let mut bytes: Vec<u8> =
+            model.batches[from..].iter().flat_map(|it| it.bytes.clone()).collect();
+        for _ in 0..self.rng.usize(1..4) {
+            let partition = &mut self.partitions[place];
+            partition.epoch += i32::from(self.rng.u8(..8) == 0);
+            let epoch = partition.epoch;
+            let mut batch = self.batch(place, &stored);
+            let end = stored.last().map_or(self.partitions[place].model.end(), Stored::next);
+            batch.stamp(end, epoch);
+            bytes.extend(batch.bytes());
+            stored.push(Stored::new(&batch));
+        }
+        match log.append_as_follower(&bytes) {
+            Ok(_) => {
+                self.stored(place, stored);
+                Ok(())
+            }
+            Err(AppendError::GroupTooLarge { .. }) => Ok(()),
+            Err(error) => {
+                self.stored(place, stored);
+                self.refuse(&error)
+            }
+        }
+    }
+
+    /// A batch to follow those in the log and `pending`: without a producer, of an idempotent one, of
+    /// a transaction, or the end of one.
+    fn batch(&mut self, place: usize, pending: &[Stored]) -> SealedBatch {
+        let kind = self.rng.u8(..8);
+        let which = usize::from(kind >= 6);
+        let mut settings = BatchSettings::default();
+        if kind >= 4 {
+            let last = |partition: &Partition| {
+                let id = partition.producers[which];
+                let of_producer = |batch: &&Stored| batch.header.producer_id == id;
+                let known = partition.model.visible();
+                let last = pending.iter().rev().chain(known.rev()).find(of_producer).cloned();
+                (id, last)
+            };
+            let (mut id, mut before) = last(&self.partitions[place]);
+            let sequence = self.sequence_behind(place, id, pending);
+            if sequence.is_none() {
+                // What was known of its earlier batches may be deleted with them.
+                self.partitions[place].producers[which] += 1;
+                (id, before) = last(&self.partitions[place]);
+            }
+            let in_transaction = before.as_ref().is_some_and(|it| it.marker.is_none());
+            if which == 1 && in_transaction && self.rng.u8(..3) == 0 {
+                let marker = if self.rng.bool() { Marker::Abort } else { Marker::Commit };
+                return control_batch(marker, id, 0, 0, self.clock.wall_ms());
+            }
+            settings.producer_id = id;
+            settings.producer_epoch = 0;
+            settings.base_sequence = sequence.unwrap_or(0);
+            settings.transactional = which == 1;
+        }
+        if self.rng.u8(..16) == 0 {
+            settings.compression = Compression::new(Codec::ALL[self.rng.usize(..5)]);
+        }
+        self.fill(place, settings)
+    }
+
+    /// The sequence that comes next of a producer; `None` where the log does not say.
+    fn sequence_behind(&self, place: usize, id: i64, pending: &[Stored]) -> Option<i32> {
+        let model = &self.partitions[place].model;
+        let of_producer = |it: &&Stored| it.header.producer_id == id && it.marker.is_none();
+        let last = pending.iter().rev().chain(model.visible().rev()).find(of_producer)?;
+        Some(last.header.last_sequence() + 1)
+    }
+
+    fn fill(&mut self, place: usize, settings: BatchSettings) -> SealedBatch {
+        let largest = (self.partitions[place].config.segment_bytes as usize - 200).min(7000);
+        let size = [20, 200, 1000, largest][self.rng.usize(..4)].min(largest);
+        let mut builder = BatchBuilder::new(Vec::new(), settings);
+        let records = self.rng.usize(1..4);
+        for _ in 0..records {
+            let mut value = vec![0; self.rng.usize(..=size) / records];
+            self.rng.fill(&mut value);
+            let timestamp = self.clock.wall_ms() + self.rng.i64(-200..200);
+            let record = NewRecord { timestamp, key: None, value: Some(&value), headers: &[] };
+            builder.push(&record).unwrap();
+        }
+        builder.seal(&mut self.encoder).unwrap()
+    }
+
+    /// After a restart the last batch of an idempotent producer is sent once more: it must be known.
+    fn send_again(&mut self, place: usize) -> Result<(), Stop> {
+        let partition = &self.partitions[place];
+        let id = partition.producers[0];
+        let of_producer = |batch: &&Stored| batch.header.producer_id == id;
+        let Some(last) = partition.model.visible().rev().find(of_producer) else { return Ok(()) };
+        if last.base() < partition.model.start() {
+            return Ok(());
+        }
+        let (base, end) = (last.base(), partition.model.end());
+        let batch = SealedBatch::check(last.bytes.clone()).unwrap();
+        let appended = self.log(place).append(vec![batch], partition.epoch);
+        let appended = self.settle(appended)?;
+        if (appended.base_offsets.as_slice(), appended.end) != (&[base], end) {
+            let what = format!("{}: a repeated send of {base}: {appended:?}", partition.name);
+            return Err(Stop::Wrong(what));
+        }
+        self.tally.repeated_sends += 1;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Stop> {
+        let mut wanted = Vec::new();
+        let mut places = Vec::new();
+        for place in 0..self.partitions.len() {
+            if self.rng.u8(..4) > 0 {
+                let model = &self.partitions[place].model;
+                let end = model.end();
+                let upto =
+                    if self.rng.bool() { end } else { self.rng.i64(model.start().min(end)..=end) };
+                wanted.push((self.log(place), upto));
+                places.push(place);
+            }
+        }
+        for ((result, place), (log, upto)) in
+            commit_all(&wanted).into_iter().zip(places).zip(wanted)
+        {
+            self.settle(result)?;
+            let durable = log.watermarks().durable_end;
+            if durable < upto {
+                return Err(Stop::Wrong(format!("committed {upto}, durable up to {durable}")));
+            }
+            self.acknowledge(place, durable);
+        }
+        Ok(())
+    }
+
+    /// The watermarks say that everything below `upto` is durable.
+    fn acknowledge(&mut self, place: usize, upto: Offset) {
+        let model = &mut self.partitions[place].model;
+        self.tally.acknowledged += (upto - model.durable).max(0) as u64;
+        model.acknowledged(upto);
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Stop> {
+        for place in 0..self.partitions.len() {
+            if self.rng.u8(..3) > 0 {
+                let log = self.log(place);
+                let state = self.settle(log.checkpoint())?;
+                self.dir().note(log.partition(), state);
+                self.acknowledge(place, log.watermarks().durable_end);
+            }
+        }
+        if self.rng.u8(..4) > 0 { self.settle(self.dir().persist()) } else { Ok(()) }
+    }
+
+    fn dir(&self) -> &Arc<LogDir> {
+        self.dir.as_ref().expect("the folder is open")
+    }
+
+    fn delete_records(&mut self, place: usize) -> Result<(), Stop> {
+        let log = self.log(place);
+        let marks = log.watermarks();
+        let target = self.rng.i64(marks.log_start..=marks.high_watermark);
+        let asked = if target == marks.high_watermark { -1 } else { target };
+        self.partitions[place].model.raising_start(target);
+        let start = self.settle(log.delete_records_before(asked))?;
+        if start != target {
+            return Err(Stop::Wrong(format!("deleted before {target}, starts at {start}")));
+        }
+        self.partitions[place].model.started_at(start);
+        Ok(())
+    }
+
+    fn truncate(&mut self, place: usize) -> Result<(), Stop> {
+        let (log, model) = (self.log(place), &mut self.partitions[place].model);
+        let end = model.end();
+        // Mostly near the end; now and then anywhere.
+        let lowest = if self.rng.u8(..4) == 0 { 0 } else { (end - 10).max(0) };
+        let target = self.rng.i64(lowest..=end);
+        model.truncating(target);
+        let end = self.settle(log.truncate_to(target))?;
+        self.truncated(place, target, end)
+    }
+
+    fn restart(&mut self, place: usize) -> Result<(), Stop> {
+        let (log, model) = (self.log(place), &mut self.partitions[place].model);
+        let target = self.rng.i64(0..model.end() + 100);
+        model.restarting(target);
+        self.settle(log.restart_at(target))?;
+        self.truncated(place, target, target)
+    }
+
+    fn truncated(&mut self, place: usize, target: Offset, end: Offset) -> Result<(), Stop> {
+        let marks = self.log(place).watermarks();
+        if end > target || marks.log_end != end || marks.log_start > end {
+            return Err(Stop::Wrong(format!("truncated to {target}: {end}, {marks:?}")));
+        }
+        self.partitions[place].model.truncated(marks.log_start, end);
+        self.look(place)
+    }
+
+    fn keep_house(&mut self, place: usize) -> Result<(), Stop> {
+        let log = self.log(place);
+        self.clock.advance(Duration::from_millis(self.rng.u64(..3000)));
+        self.partitions[place].model.raising_start(log.watermarks().high_watermark);
+        self.settle(log.step(self.clock.monotonic()))?;
+        self.partitions[place].model.started_at(log.watermarks().log_start);
+        self.look(place)
+    }
+
+    /// A clean stop, and a start: everything is there and nothing was checked.
+    fn reopen(&mut self) -> Result<(), Stop> {
+        for place in 0..self.partitions.len() {
+            let log = self.log(place);
+            if self.settle(log.close())? != ClosedLog::Clean {
+                return Err(Stop::Wrong("a sound log was not closed cleanly".into()));
+            }
+            let end = self.partitions[place].model.end();
+            self.acknowledge(place, end);
+        }
+        self.settle(self.dir().close())?;
+        self.close_handles();
+        self.open()?;
+        if !self.dir().was_closed_cleanly() {
+            return Err(Stop::Wrong("a clean close left no marker".into()));
+        }
+        self.tally.clean_reopens += 1;
+        Ok(())
+    }
+
+    fn look(&mut self, place: usize) -> Result<(), Stop> {
+        let log = self.log(place);
+        let partition = &self.partitions[place];
+        let checked = partition.model.check(&log, &mut self.rng);
+        checked.or_else(|what| {
+            // The power may have gone in the middle of it.
+            let what = format!("{} while open: {what}\n    {:?}", partition.name, partition.config);
+            self.refuse(&what)
+        })
+    }
+}
+
+/// Tiny segments and sparse or dense indexes, so that a short life has much of everything.
+fn config(rng: &mut Rng) -> LogConfig {
+    LogConfig {
+        segment_bytes: [1200, 5000, 20_000, 60_000][rng.usize(..4)],
+        index_interval_bytes: [1, 300, 4096][rng.usize(..3)],
+        segment_index_bytes: if rng.u8(..4) == 0 { 48 } else { 1 << 20 },
+        retention_ms: if rng.bool() { -1 } else { 4000 },
+        retention_bytes: if rng.bool() { -1 } else { 8000 },
+        retention_check_interval: Duration::from_millis(100),
+        file_delete_delay: Duration::from_millis(500),
+        preallocate: rng.u8(..4) == 0,
+        durability: if rng.u8(..4) == 0 { Durability::Written } else { Durability::Durable },
+        ..LogConfig::default()
+    }
+}

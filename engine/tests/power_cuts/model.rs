@@ -1,0 +1,285 @@
+//! What must be in a partition, and what may be.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use trunkline::{
+    log::{Isolation, PartitionLog, epochs::LeaderEpochs},
+    record::{Batch, BatchHeader, Decoder, Marker, SealedBatch},
+    types::Offset,
+};
+
+/// A batch as it must be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) header: BatchHeader,
+    /// The end of a transaction that it is.
+    pub(crate) marker: Option<Marker>,
+    /// Timestamp and offset of each record.
+    times: Vec<(i64, Offset)>,
+}
+
+impl Stored {
+    pub(crate) fn new(batch: &SealedBatch) -> Self {
+        let mut decoder = Decoder::new();
+        let marker = batch.batch().marker(&mut decoder).unwrap().map(|marker| marker.kind);
+        let records = batch.batch();
+        let times = records.records(&mut decoder).unwrap().map(|record| {
+            let record = record.unwrap();
+            (record.timestamp, record.offset)
+        });
+        let times = times.collect();
+        Self { bytes: batch.bytes().to_vec(), header: *batch.header(), marker, times }
+    }
+
+    pub(crate) fn base(&self) -> Offset {
+        self.header.base_offset
+    }
+
+    pub(crate) fn next(&self) -> Offset {
+        self.header.next_offset()
+    }
+}
+
+/// One partition.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    /// What was appended and not truncated, by offset; some of it may lie below the log start, or
+    /// was under way when the power went.
+    pub(crate) batches: Vec<Stored>,
+    /// Where the log begins when there is no batch.
+    base: Offset,
+    /// Everything below was acknowledged as durable.
+    pub(crate) durable: Offset,
+    /// Where the log may start: two numbers where a change was under way.
+    start: (Offset, Offset),
+    /// Records below were deleted once. A truncation to below the log start that the power
+    /// interrupts may bring them back, but not their leader epochs.
+    deleted_below: Offset,
+    /// A restart at this offset was under way.
+    restart: Option<Offset>,
+}
+
+impl Model {
+    pub(crate) fn end(&self) -> Offset {
+        self.batches.last().map_or(self.base, Stored::next)
+    }
+
+    /// The log start, when nothing is under way.
+    pub(crate) fn start(&self) -> Offset {
+        self.start.0
+    }
+
+    pub(crate) fn acknowledged(&mut self, upto: Offset) {
+        self.durable = self.durable.max(upto);
+    }
+
+    /// The log start is being raised up to `most`.
+    pub(crate) fn raising_start(&mut self, most: Offset) {
+        self.start.1 = self.start.1.max(most);
+    }
+
+    pub(crate) fn started_at(&mut self, start: Offset) {
+        self.start = (start, start);
+    }
+
+    /// A truncation to `offset` is under way: what it cuts is not promised any more.
+    pub(crate) fn truncating(&mut self, offset: Offset) {
+        let cut = self.batches.iter().find(|it| it.next() > offset).map_or(offset, Stored::base);
+        if offset <= self.start.1 {
+            // Nothing of it need be kept, and the first segment may be made anew.
+            self.restarting(offset);
+        }
+        self.durable = self.durable.min(cut);
+        self.start.0 = self.start.0.min(cut);
+    }
+
+    /// Everything goes; the log begins anew at `offset`.
+    pub(crate) fn restarting(&mut self, offset: Offset) {
+        self.deleted_below = self.deleted_below.max(self.start.1);
+        self.restart = Some(offset);
+        self.durable = 0;
+        self.start = (self.start.0.min(offset), self.start.1.max(offset));
+    }
+
+    /// The log ends at `end` now and starts at `start`, durably.
+    pub(crate) fn truncated(&mut self, start: Offset, end: Offset) {
+        self.batches.retain(|batch| batch.next() <= end);
+        if self.batches.last().is_none_or(|last| last.next() != end) {
+            (self.batches, self.base) = (Vec::new(), end);
+        }
+        self.durable = self.durable.min(end);
+        self.start = (start, start);
+        self.restart = None;
+        if end < self.deleted_below {
+            self.deleted_below = 0;
+        }
+    }
+
+    /// Holds what recovery left against what must and may be there; from then on that is what there
+    /// is, and it must stay: whoever reads it may act on it.
+    pub(crate) fn adopt(&mut self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+        let marks = log.watermarks();
+        let (start, end) = (marks.log_start, marks.log_end);
+        if end < self.durable {
+            let durable = self.durable;
+            return Err(format!("lost: acknowledged up to {durable}, the log ends at {end}"));
+        }
+        let restarted = self.restart.is_some_and(|at| start == end && (end == at || end == start));
+        let is_end = end == self.end() || end == self.base;
+        if !restarted && !is_end && self.batches.iter().all(|batch| batch.next() != end) {
+            let known = self.end();
+            return Err(format!("the log ends at {end}, no batch does; appended up to {known}"));
+        }
+        if start < self.start.0 || start > self.start.1.max(self.start.0) {
+            return Err(format!("the log starts at {start}, expected {:?}", self.start));
+        }
+        if (marks.durable_end, log.readable().get()) != (end, end) {
+            return Err(format!("not all that was recovered is durable and readable: {marks:?}"));
+        }
+        self.truncated(start, end);
+        self.durable = end;
+        self.check(log, rng)
+    }
+
+    /// Reads the log and looks it up in all ways; it must answer as this model does.
+    pub(crate) fn check(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+        let marks = log.watermarks();
+        let (start, end) = (marks.log_start, marks.log_end);
+        if (start, end) != (self.start.0, self.end()) {
+            return Err(format!("expected {} to {}, found {marks:?}", self.start.0, self.end()));
+        }
+        self.check_records(log, rng)?;
+        self.check_offsets(log, rng)?;
+        self.check_times(log, rng)?;
+        self.check_epochs(log)?;
+        self.check_transactions(log)
+    }
+
+    /// The batches that hold offsets from the log start on.
+    pub(crate) fn visible(&self) -> impl DoubleEndedIterator<Item = &Stored> {
+        let first = self.batches.partition_point(|batch| batch.next() <= self.start.0);
+        self.batches[first..].iter()
+    }
+
+    fn check_records(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+        let max_bytes = [1, 600, 5000, 1 << 20][rng.usize(..4)];
+        let mut expected = self.visible();
+        let mut offset = self.start();
+        while offset < self.end() {
+            let fetched = log.fetch(offset, max_bytes, Isolation::LogEnd);
+            let fetched = fetched.map_err(|error| format!("fetch at {offset}: {error}"))?;
+            for batch in fetched.batches() {
+                let batch = batch.map_err(|error| format!("fetched at {offset}: {error}"))?;
+                same(expected.next(), &batch)?;
+            }
+            if fetched.next_offset() <= offset {
+                return Err(format!("lost: a fetch at {offset} of {} gives nothing", self.end()));
+            }
+            offset = fetched.next_offset();
+        }
+        match expected.next() {
+            Some(missing) => Err(format!("lost: the batch at {}", missing.base())),
+            None => Ok(()),
+        }
+    }
+
+    fn check_offsets(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+        for _ in 0..4.min(self.end() - self.start()) {
+            let offset = rng.i64(self.start()..self.end());
+            let fetched = log.fetch(offset, 1, Isolation::Committed);
+            let fetched = fetched.map_err(|error| format!("fetch at {offset}: {error}"))?;
+            if fetched.is_empty() && offset >= log.readable().get() {
+                continue;
+            }
+            let expected = self.visible().find(|batch| batch.next() > offset);
+            let Some(batch) = fetched.batches().next() else {
+                return Err(format!("lost: nothing at {offset}"));
+            };
+            same(expected, &batch.map_err(|error| error.to_string())?)?;
+        }
+        Ok(())
+    }
+
+    fn check_times(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+        let readable = log.readable().get();
+        let times: Vec<_> = self.visible().flat_map(|batch| &batch.times).collect();
+        for _ in 0..4.min(times.len()) {
+            let wanted = times[rng.usize(..times.len())].0 + rng.i64(-1..=1);
+            let first = |(at, offset): &&&(i64, Offset)| *at >= wanted && *offset >= self.start();
+            let expected = times.iter().find(first).map(|found| **found);
+            let expected = expected.filter(|(_, offset)| *offset < readable);
+            let found = log.offset_for_timestamp(wanted);
+            let found = found.map_err(|error| format!("timestamp {wanted}: {error}"))?;
+            if found != expected {
+                return Err(format!("timestamp {wanted}: expected {expected:?}, found {found:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_epochs(&self, log: &PartitionLog) -> Result<(), String> {
+        let place = |batch: &Stored| (batch.base().max(self.start()), batch.header.leader_epoch);
+        let mut expected = LeaderEpochs::rebuild(self.visible().map(place));
+        let mut found = LeaderEpochs::clone(&log.leader_epochs());
+        for epochs in [&mut expected, &mut found] {
+            epochs.truncate_from_start(self.deleted_below);
+        }
+        if !expected.entries().is_empty() && found != expected {
+            return Err(format!("leader epochs: expected {expected:?}, found {found:?}"));
+        }
+        Ok(())
+    }
+
+    /// Transactions whose beginning was deleted are left aside: it is not known any more.
+    fn check_transactions(&self, log: &PartitionLog) -> Result<(), String> {
+        let (mut open, mut aborted) = (BTreeMap::new(), Vec::new());
+        for batch in self.batches.iter().filter(|batch| batch.header.attributes.is_transactional())
+        {
+            let id = batch.header.producer_id;
+            match batch.marker {
+                None => {
+                    open.entry(id).or_insert(batch.base());
+                }
+                Some(marker) => {
+                    let first = open.remove(&id);
+                    if let Some(first) = first.filter(|_| marker == Marker::Abort) {
+                        aborted.push((id, first, batch.base()));
+                    }
+                }
+            }
+        }
+        aborted.retain(|(_, first, _)| *first >= self.start());
+        let found = log.aborted_transactions(self.start(), self.end());
+        let found = found.map_err(|error| format!("aborted transactions: {error}"))?;
+        let found = found.iter().map(|it| (it.producer_id, it.first_offset, it.last_offset));
+        let found: Vec<_> = found.filter(|(_, first, _)| *first >= self.start()).collect();
+        if found != aborted {
+            return Err(format!("aborted transactions: expected {aborted:?}, found {found:?}"));
+        }
+        let readable = log.readable().get();
+        let unstable = open.values().min().copied();
+        if readable == self.end() && unstable.is_none_or(|first| first >= self.start()) {
+            let (expected, found) = (unstable.unwrap_or(readable), log.last_stable_offset());
+            if found != expected {
+                return Err(format!("last stable offset: expected {expected}, found {found}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same(expected: Option<&Stored>, found: &Batch<'_>) -> Result<(), String> {
+    let base = found.header().base_offset;
+    match expected {
+        None => Err(format!("a batch at {base} that was never appended, or was truncated")),
+        Some(expected) if expected.bytes == found.bytes() => Ok(()),
+        Some(expected) => Err(format!(
+            "lost: expected the batch at {} ({} bytes), found another at {base} ({} bytes)",
+            expected.base(),
+            expected.bytes.len(),
+            found.bytes().len()
+        )),
+    }
+}
