@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# Live interop with Apache Kafka, both ways: builds the oracle (run.sh) and our programs, then
+#   (a) Kafka writes a folder; our `verify` finds no fault and our `dump --json` prints what Kafka reads;
+#   (b) we write a folder with each codec, closed cleanly and killed (kill -9) on the way; Kafka's classes
+#       and tools accept it and read what we read;
+#   (c) Kafka goes on with a folder of ours; we open it again and go on.
+# Needs Java 17 or later and Maven 3.8 or later; everything else comes through Maven and Cargo.
+set -eu
+
+usage() {
+    cat <<'HELP'
+usage: live.sh [--if-available] [--bytes SIZE] [--codecs "none gzip ..."] [--big SIZE] [--keep]
+  --if-available  without Java or Maven print SKIPPED and exit 0, not 1
+  --bytes SIZE    bytes of log in each folder of (b) and (c)            [default: 8MiB]
+  --codecs LIST   codecs of (b)                      [default: none gzip snappy lz4 zstd]
+  --big SIZE      one more folder of 4 partitions and this size, uncompressed [default: none]
+  --keep          keep the work folder
+SIZE: bytes, or with KiB, MiB, GiB.
+HELP
+}
+
+bytes_of() {
+    case $1 in
+        *GiB) echo $((${1%GiB} << 30)) ;;
+        *MiB) echo $((${1%MiB} << 20)) ;;
+        *KiB) echo $((${1%KiB} << 10)) ;;
+        *) echo $(($1)) ;;
+    esac
+}
+
+if_available=false keep=false bytes=$(bytes_of 8MiB) big=0 codecs="none gzip snappy lz4 zstd"
+while [ $# -gt 0 ]; do
+    case $1 in
+        --if-available) if_available=true ;;
+        --keep) keep=true ;;
+        --bytes) bytes=$(bytes_of "$2"); shift ;;
+        --big) big=$(bytes_of "$2"); shift ;;
+        --codecs) codecs=$2; shift ;;
+        -h | --help) usage; exit 0 ;;
+        *) usage >&2; exit 2 ;;
+    esac
+    shift
+done
+
+unavailable() {
+    if $if_available; then
+        printf 'SKIPPED live interop with Kafka: %s\n' "$1"
+        exit 0
+    fi
+    printf '!!! live interop with Kafka CANNOT RUN: %s\n' "$1" >&2
+    exit 1
+}
+command -v java >/dev/null || unavailable "java is missing (17 or later is needed)"
+command -v mvn >/dev/null || unavailable "mvn is missing (Maven 3.8 or later is needed)"
+java_version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -1)
+[ "${java_version:-0}" -ge 17 ] || unavailable "Java ${java_version:-of an unknown version} is too old (17 or later is needed)"
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repository=$(cd "$here/../../.." && pwd)
+target=${CARGO_TARGET_DIR:-$repository/target}
+work=$(mktemp -d "${TMPDIR:-/tmp}/trunkline-interop.XXXXXX")
+writer_pid=
+finish() {
+    [ -z "$writer_pid" ] || kill -9 "$writer_pid" 2>/dev/null || true
+    if $keep; then echo "kept: $work"; else rm -rf "$work"; fi
+}
+trap finish EXIT
+
+started=$SECONDS
+step() { printf '[%3ss] %s\n' "$((SECONDS - started))" "$*"; }
+die() {
+    printf 'FAILED: %s\n' "$*" >&2
+    exit 1
+}
+
+step "building"
+"$here/run.sh" murmur2 </dev/null >/dev/null || unavailable "the oracle could not be built (see above)"
+(cd "$repository" && cargo build --quiet --release -p trunkline-harness && cargo build --quiet --release -p trunkline --example write_folder)
+oracle() { "$here/run.sh" "$@"; }
+harness="$target/release/trunkline-harness"
+write_folder="$target/release/examples/write_folder"
+
+# No fault, by our own judgement.
+ours_is_content() { "$harness" verify "$1" >"$work/verify.txt" || { cat "$work/verify.txt" >&2; die "verify $1"; }; tail -1 "$work/verify.txt"; }
+
+# No fault, by Kafka's judgement: its dump tool on every file, and its log classes. $2: --unclean or nothing.
+kafka_is_content() {
+    # shellcheck disable=SC2086
+    oracle check $2 "$1" >"$work/check.txt" 2>&1 || { cat "$work/check.txt" >&2; die "the oracle's check $2 $1"; }
+    grep -v '^note ' "$work/check.txt"
+}
+
+# Both read the same records, byte for byte. The streams are compared as they come: those of a large folder
+# would take three times its room on the disk.
+dumps_agree() {
+    mkfifo "$work/ours" "$work/theirs"
+    oracle dump "$1" >"$work/theirs" &
+    theirs=$!
+    "$harness" dump --json "$1" >"$work/ours" &
+    ours=$!
+    cmp "$work/ours" "$work/theirs" || die "the dumps of $1 differ"
+    wait $ours || die "dump --json $1"
+    wait $theirs || die "the oracle's dump $1"
+    rm "$work/ours" "$work/theirs"
+}
+
+size_of() { du -sb "$1" 2>/dev/null | cut -f1 | grep . || echo 0; }
+
+step "(a) Kafka writes, we read"
+oracle write "$work/kafka"
+ours_is_content "$work/kafka"
+dumps_agree "$work/kafka"
+
+for codec in $codecs; do
+    step "(b) $codec: we write and close, Kafka reads"
+    folder="$work/clean-$codec"
+    "$write_folder" "$folder" --compression "$codec" --bytes "$bytes"
+    ours_is_content "$folder"
+    kafka_is_content "$folder" ""
+    dumps_agree "$folder"
+
+    step "(b) $codec: we write and are killed, Kafka recovers"
+    folder="$work/killed-$codec"
+    "$write_folder" "$folder" --compression "$codec" --forever &
+    writer_pid=$!
+    while [ "$(size_of "$folder")" -lt "$bytes" ]; do
+        kill -0 "$writer_pid" 2>/dev/null || die "write_folder ended by itself"
+        sleep 0.02
+    done
+    kill -9 "$writer_pid"
+    wait "$writer_pid" 2>/dev/null || true
+    writer_pid=
+    kafka_is_content "$folder" --unclean
+    dumps_agree "$folder"
+    step "(b) $codec: and we recover"
+    "$harness" verify --recover "$folder" >"$work/verify.txt" || { cat "$work/verify.txt" >&2; die "verify --recover $folder"; }
+    cat "$work/verify.txt"
+    kafka_is_content "$folder" ""
+    dumps_agree "$folder"
+done
+
+step "(c) Kafka goes on with a folder of ours"
+folder="$work/shared"
+"$write_folder" "$folder" --compression lz4 --bytes "$bytes"
+oracle append "$folder" live-0 20
+ours_is_content "$folder"
+kafka_is_content "$folder" ""
+dumps_agree "$folder"
+step "(c) we go on with what Kafka appended"
+"$write_folder" "$folder" --compression zstd --bytes $((bytes * 2)) --seed 2
+ours_is_content "$folder"
+kafka_is_content "$folder" ""
+dumps_agree "$folder"
+step "(c) we go on with a folder of Kafka's"
+"$harness" verify --recover "$work/kafka" >"$work/verify.txt" || { cat "$work/verify.txt" >&2; die "verify --recover $work/kafka"; }
+tail -1 "$work/verify.txt"
+kafka_is_content "$work/kafka" ""
+dumps_agree "$work/kafka"
+
+if [ "$big" -gt 0 ]; then
+    step "4 partitions, $big bytes"
+    folder="$work/big"
+    "$write_folder" "$folder" --bytes "$big" --partitions 4 --segment-bytes "$(bytes_of 128MiB)"
+    ours_is_content "$folder"
+    kafka_is_content "$folder" ""
+    dumps_agree "$folder"
+fi
+step "Kafka and we agree on everything"

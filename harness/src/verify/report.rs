@@ -1,0 +1,147 @@
+//! How `verify` tells what it found: lines for people, one object for programs.
+
+use std::io::{IsTerminal, stderr};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::{
+    fault::{Counts, Fault, Findings},
+    recover::Recovery,
+};
+
+/// All that is to be told.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What `--recover` did.
+    pub recoveries: Vec<Recovery>,
+    /// What was found.
+    pub findings: Findings,
+    /// How long the check took.
+    pub seconds: f64,
+}
+
+/// The object that `--json` prints.
+#[derive(Debug, Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    counts: Counts,
+    fault_count: u64,
+    faults: &'a [Fault],
+    notes: &'a [String],
+    recovered: &'a [Recovery],
+    seconds: f64,
+}
+
+impl Report {
+    /// Tells what `--recover` did, before the check begins.
+    pub fn announce(&self, json: bool) {
+        if !json {
+            let lines: String = self.recoveries.iter().map(Recovery::text).collect();
+            print(&lines);
+        }
+    }
+
+    /// Tells the rest.
+    pub fn print(&self, json: bool) {
+        print(&if json { self.json() } else { self.text() });
+    }
+
+    fn text(&self) -> String {
+        let mut lines: Vec<String> = self.findings.faults.iter().map(ToString::to_string).collect();
+        let more = |(file, more): (&std::path::Path, u64)| {
+            format!("{}: {more} more faults like these", file.display())
+        };
+        lines.extend(self.findings.untold().map(more));
+        lines.extend(self.findings.notes.iter().map(|note| format!("note: {note}")));
+        lines.push(self.summary());
+        lines.join("\n") + "\n"
+    }
+
+    fn summary(&self) -> String {
+        let Counts { partitions, segments, batches, records, bytes } = self.findings.counts;
+        let counted = |count: u64, one: &str, many: &str| {
+            format!("{} {}", grouped(count), if count == 1 { one } else { many })
+        };
+        let speed = bytes as f64 / 1e6 / self.seconds.max(1e-9);
+        [
+            counted(partitions, "partition", "partitions"),
+            counted(segments, "segment", "segments"),
+            counted(batches, "batch", "batches"),
+            counted(records, "record", "records"),
+            counted(bytes, "byte", "bytes"),
+            counted(self.findings.fault_count(), "fault", "faults"),
+            format!("{:.2} s ({speed:.0} MB/s)", self.seconds),
+        ]
+        .join(", ")
+    }
+
+    fn json(&self) -> String {
+        let object = Json {
+            counts: self.findings.counts,
+            fault_count: self.findings.fault_count(),
+            faults: &self.findings.faults,
+            notes: &self.findings.notes,
+            recovered: &self.recoveries,
+            seconds: self.seconds,
+        };
+        // A path that is no UTF-8 cannot be told in JSON.
+        serde_json::to_string(&object).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+            + "\n"
+    }
+}
+
+/// Prints to standard output. Who stopped reading it wants no more.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes of log read so far, on a terminal.
+#[derive(Debug)]
+pub struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Of `bytes` in all.
+    pub fn new(bytes: u64) -> Self {
+        let bar = stderr().is_terminal().then(|| {
+            let template = "{bar:24.cyan/238} {percent:>3} %  {bytes} of {total_bytes}, {eta} left";
+            let style = ProgressStyle::with_template(template);
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(bytes).with_style(style.progress_chars("━━─"))
+        });
+        Self(bar)
+    }
+
+    /// Whether anybody sees it.
+    pub fn is_shown(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// `bytes` were read.
+    pub fn show(&self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(bytes);
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(self) {
+        if let Some(bar) = self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
