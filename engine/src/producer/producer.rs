@@ -13,7 +13,7 @@ use super::{
     Ack, OptionsError, ProducerMetrics, ProducerOptions, ProducerRecord, SendError,
     accumulator::{Accumulator, Placed},
     queue::TopicQueues,
-    sender::Sender,
+    sender::{Sender, is_on_our_thread},
 };
 use crate::{clock::Clock, commit::wait_for, topic::Topic};
 
@@ -113,17 +113,23 @@ impl Producer {
     /// Takes no more records, sends what is here for at most `timeout`, fails the rest with
     /// [`SendError::Closed`], and ends the threads. An operation that the disk has in hand is waited
     /// for, whatever the timeout. Nothing happens when the producer is closed already.
+    ///
+    /// Called by a waker, that is on a producer's own thread, it waits for nothing: the threads end
+    /// when the waker returns.
     pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
         if timeout.is_zero() {
             // First of all, or the close would make everything due.
             self.accumulator.schedule.abort();
         }
         let upto = self.accumulator.close();
-        let deadline = Instant::now().checked_add(timeout);
-        let _ = self.accumulator.schedule.watermark().wait_until(upto, deadline);
+        let waits = !is_on_our_thread();
+        if waits {
+            let deadline = Instant::now().checked_add(timeout);
+            let _ = self.accumulator.schedule.watermark().wait_until(upto, deadline);
+        }
         self.accumulator.schedule.abort();
         let thread = self.thread.lock().take();
-        let Some(thread) = thread else { return Ok(()) };
+        let Some(thread) = thread.filter(|_| waits) else { return Ok(()) };
         if thread.join().is_err() {
             tracing::error!("the sender panicked; what it had in hand has failed");
         }

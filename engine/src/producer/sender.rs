@@ -5,6 +5,7 @@
 //! unknowingly, and no producer id is needed as a remote client needs one (Kafka: idempotence).
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     mem,
     sync::{Arc, atomic::Ordering},
@@ -25,6 +26,16 @@ use crate::{
     log::AppendError,
     record::{Decoder, Encoder, SealedBatch},
 };
+
+thread_local! {
+    static ON_OUR_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is a thread of a producer, which must not wait for a producer's threads. Foreign
+/// code runs here when a waker is called.
+pub(super) fn is_on_our_thread() -> bool {
+    ON_OUR_THREAD.get()
+}
 
 /// The sending half of a producer.
 #[derive(Debug)]
@@ -63,6 +74,7 @@ impl Sender {
 
     /// Sends until the producer is closed. However it ends, nobody waits for it afterwards.
     pub(super) fn run(mut self) {
+        ON_OUR_THREAD.set(true);
         let shut = ShutAtEnd(self.accumulator.clone());
         while self.step() != Look::Finished {
             self.accumulator.schedule.sleep(self.accumulator.clock.monotonic());
@@ -280,10 +292,11 @@ impl LogDir {
     fn new(number: usize, accumulator: &Arc<Accumulator>, threads: bool) -> Self {
         let committer = Committer::new(accumulator.clone());
         let runner = committer.clone();
-        let spawn = || {
-            let builder = thread::Builder::new().name("trunkline-commit".into());
-            builder.spawn(move || runner.run()).ok()
+        let run = move || {
+            ON_OUR_THREAD.set(true);
+            runner.run();
         };
+        let spawn = || thread::Builder::new().name("trunkline-commit".into()).spawn(run).ok();
         // Without a thread the sender commits itself: slower, not wrong.
         let thread = if threads { spawn() } else { None };
         Self { number, committer, thread }

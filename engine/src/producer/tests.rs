@@ -4,10 +4,14 @@
 use std::{
     collections::HashMap,
     hint::black_box,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use super::{
     accumulator::{Accumulator, Placed},
@@ -53,7 +57,7 @@ impl Bench {
     fn send(&self, record: &ProducerRecord<'_>) -> Result<Ack, SendError> {
         let owner = Arc::as_ptr(&self.topic) as usize;
         let topic = self.accumulator.topic(0, owner, || self.topic.queues())?;
-        match self.accumulator.place(&topic, record, &mut None)? {
+        match self.accumulator.place(topic, record, &mut None)? {
             Placed::InBatch(ack) => Ok(ack),
             Placed::NeedsRoom(_) => Err(SendError::Full),
         }
@@ -200,7 +204,7 @@ fn memory_is_taken_until_the_acknowledgement_and_waiters_end_the_linger() {
     let record = ProducerRecord::of_value(text.as_bytes());
     assert!(matches!(bench.send(&record), Err(SendError::Full)));
     let topic = Arc::clone(
-        &bench.accumulator.topic(0, Arc::as_ptr(&bench.topic) as usize, || unreachable!()).unwrap(),
+        bench.accumulator.topic(0, Arc::as_ptr(&bench.topic) as usize, || unreachable!()).unwrap(),
     );
     let accumulator = bench.accumulator.clone();
     thread::scope(|scope| {
@@ -542,6 +546,35 @@ fn a_dropped_producer_leaves_no_ack_and_no_thread_waiting() {
     assert!(shared.upgrade().is_none(), "the threads ended and let go of what they shared");
 }
 
+/// Drops a producer when it is woken, as a task may that an executor polls at once.
+struct DropWhenWoken(Mutex<Option<Producer>>);
+
+impl Wake for DropWhenWoken {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().take());
+    }
+}
+
+#[test]
+fn a_waker_may_drop_the_producer() {
+    for durable in [false, true] {
+        let mut topic = DoubleTopic::new(1, 200);
+        topic.durable = durable;
+        let (producer, queues, topic) = live(ProducerOptions::new(), topic);
+        topic.partitions[0].hold(true);
+        let mut ack = producer.send_to(&queues, &ProducerRecord::of_value(b"a")).unwrap();
+        let shared = Arc::downgrade(&producer.accumulator);
+        let waker = Waker::from(Arc::new(DropWhenWoken(Mutex::new(Some(producer)))));
+        assert!(Pin::new(&mut ack).poll(&mut Context::from_waker(&waker)).is_pending());
+        topic.partitions[0].hold(false);
+        assert_eq!(ack.wait().unwrap().offset, Some(0));
+        drop(waker);
+        while shared.upgrade().is_some() {
+            thread::yield_now();
+        }
+    }
+}
+
 #[test]
 fn a_panic_of_the_sender_fails_everything_and_blocks_nobody() {
     let (producer, queues, topic) =
@@ -710,7 +743,7 @@ fn measure() {
             let title = format!("double, {name}, {partitions} partitions, timestamps {stamps}");
             measure_sends(&title, &producer, stamped, |record| {
                 let queues = producer.accumulator.topic(0, owner, || unreachable!()).unwrap();
-                producer.send_to(&queues, record)
+                producer.send_to(queues, record)
             });
         }
         let config = TopicConfig::default().durability(Durability::Written);
