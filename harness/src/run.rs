@@ -40,7 +40,16 @@ pub fn run(args: &RunArgs, stop: &Stop) -> Result<(), Failure> {
 
     let mut progress = Progress::default();
     let memory_touched = memory::touch(expected);
-    let job = Job { workload: &workload, dir: dir.path(), pool, keys, hlog, memory_touched, stop };
+    let job = Job {
+        workload: &workload,
+        dir: dir.path(),
+        pool,
+        keys,
+        hlog,
+        memory_touched,
+        keep: args.keep,
+        stop,
+    };
     let outcome = drive::run(job, &mut |moment| {
         progress.show(moment.done, || line(moment));
     });

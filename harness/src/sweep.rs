@@ -148,7 +148,16 @@ impl Sweep {
         let (pool, keys) = supplies.of(workload)?;
         let dir = DataDir::create(&self.dir.join(DataDir::default_path()), false, stop)?;
         let memory_touched = memory::touch(workload.expected_bytes());
-        let job = Job { workload, dir: dir.path(), pool, keys, hlog: None, memory_touched, stop };
+        let job = Job {
+            workload,
+            dir: dir.path(),
+            pool,
+            keys,
+            hlog: None,
+            memory_touched,
+            keep: false,
+            stop,
+        };
         let measured = drive::run(job, watch)?;
         Ok(RunResult::new(workload, machine, &measured))
     }

@@ -87,6 +87,7 @@ impl Workload {
             compression: self.compression,
             acks: self.acks,
             buffer_memory: self.buffer_memory.0 as usize,
+            seed: self.seed,
         }
     }
 

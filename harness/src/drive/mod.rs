@@ -51,6 +51,8 @@ pub struct Job<'a> {
     pub hlog: Option<IntervalLog>,
     /// Bytes of memory that were touched for this run ([`crate::memory`]).
     pub memory_touched: u64,
+    /// Whether the log is meant to stay: it then is closed cleanly.
+    pub keep: bool,
     /// The wish to stop.
     pub stop: &'a Stop,
 }
@@ -163,7 +165,10 @@ pub fn run(mut job: Job<'_>, watch: &mut dyn FnMut(&Moment)) -> Result<Measured,
     let counters = target.counters().since(counters);
     let usage = Usage::now().since(usage);
     gathering.gather();
-    target.close()?;
+    // What is removed anyway need not be synced first.
+    if job.keep {
+        target.close()?;
+    }
     gathering.finish(&mut job.hlog)?;
 
     let mut lag = GeneratorLag::default();

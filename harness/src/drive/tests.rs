@@ -8,13 +8,21 @@ use crate::{
 use trunkline::types::Durability;
 
 fn drive(workload: &Workload, stop: &Stop, hlog: Option<&Path>) -> Result<Measured, RunError> {
-    let dir = tempfile::tempdir().unwrap();
+    drive_in(tempfile::tempdir().unwrap().path(), workload, stop, hlog)
+}
+
+fn drive_in(
+    dir: &Path,
+    workload: &Workload,
+    stop: &Stop,
+    hlog: Option<&Path>,
+) -> Result<Measured, RunError> {
     let pool = Pool::small(&workload.payload, workload.record_size.0 as usize, 1);
     let keys = Keys::new(workload.keys, 1);
     let hlog = hlog.map(|path| IntervalLog::create(path).unwrap());
     let mut told = 0;
     let job =
-        Job { workload, dir: dir.path(), pool: &pool, keys: &keys, hlog, memory_touched: 0, stop };
+        Job { workload, dir, pool: &pool, keys: &keys, hlog, memory_touched: 0, keep: true, stop };
     let outcome = run(job, &mut |_| told += 1);
     assert!(told > 0, "the watcher is told");
     outcome
@@ -81,4 +89,19 @@ fn a_run_can_be_stopped() {
         running.join().unwrap()
     });
     assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
+}
+
+#[test]
+fn what_was_acknowledged_is_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let workload = Workload { partitions: 3, keys: KeyKind::Uniform, ..small() };
+    drive_in(dir.path(), &workload, &Stop::default(), None).unwrap();
+    let engine =
+        trunkline::engine::Engine::open(trunkline::options::EngineOptions::new(dir.path()))
+            .unwrap();
+    assert!(engine.recovery_report().is_clean(), "closed cleanly");
+    let topic = engine.topic(crate::target::TOPIC).unwrap();
+    let ends: Vec<i64> = topic.partitions().iter().map(|log| log.watermarks().log_end).collect();
+    assert_eq!(ends.iter().sum::<i64>(), 5_000, "{ends:?}");
+    assert!(ends.iter().all(|end| *end > 0), "{ends:?}");
 }

@@ -71,13 +71,11 @@ impl InFlight {
     fn record_front(&mut self) {
         let Some(Flight { ack, mut tags }) = self.batches.pop_front() else { return };
         self.front += 1;
-        let at = ack.acknowledged_at();
-        match (ack.wait_timeout(Duration::ZERO), at) {
+        match (ack.wait_timeout(Duration::ZERO), ack.acknowledged_at()) {
             (Some(Ok(_)), Some(at)) => self.recorder.acknowledged(&tags, at),
             (Some(Err(error)), _) => self.recorder.failed(tags.len() as u64, &error),
-            (Some(Ok(_)), None) | (None, _) => {
-                self.recorder.failed(tags.len() as u64, &"the batch was split");
-            }
+            // Only called for batches that are done.
+            (answer, _) => unreachable!("a batch that is done has an answer: {answer:?}"),
         }
         if self.spare.len() < SPARE_LISTS {
             tags.clear();

@@ -46,6 +46,8 @@ pub struct ProducerSettings {
     pub acks: Acks,
     /// `buffer.memory`, bytes.
     pub buffer_memory: usize,
+    /// Of the draws between partitions.
+    pub seed: u64,
 }
 
 /// Totals since the log was opened.
@@ -63,6 +65,7 @@ pub struct Counters {
 
 impl Counters {
     /// What came since `earlier`.
+    #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
             batches: self.batches.saturating_sub(earlier.batches),
@@ -84,7 +87,7 @@ pub struct TargetError {
 }
 
 impl TargetError {
-    fn new(operation: &'static str, reason: impl ToString) -> Self {
+    fn new(operation: &'static str, reason: &dyn std::fmt::Display) -> Self {
         Self { operation, reason: reason.to_string() }
     }
 }
@@ -103,9 +106,12 @@ pub struct Outgoing<'a> {
 }
 
 /// Name of the topic that everything is sent to.
-const TOPIC: &str = "harness";
+pub const TOPIC: &str = "harness";
+/// `max.block.ms` and `delivery.timeout.ms`: a run waits for the engine however long it takes. To give
+/// up on slow records would make the others look better.
+const PATIENCE: Duration = Duration::from_hours(24);
 /// How long a close may wait for records under way.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+const CLOSE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// An open log with one topic.
 #[derive(Debug)]
@@ -120,14 +126,14 @@ impl Target {
     /// Makes a new log in the empty folder `dir`.
     pub fn open(dir: &Path, topic: &TopicSettings) -> Result<Self, TargetError> {
         let engine = Engine::open(EngineOptions::new(dir))
-            .map_err(|error| TargetError::new("open", error))?;
+            .map_err(|error| TargetError::new("open", &error))?;
         let largest = topic.largest_batch.max(TopicConfig::default().max_message_bytes as usize);
         let config = TopicConfig::default()
             .durability(topic.durability)
             .max_message_bytes(largest.try_into().unwrap_or(i32::MAX));
         let topic = engine
             .create_topic(TOPIC, topic.partitions, config)
-            .map_err(|error| TargetError::new("create topic", error))?;
+            .map_err(|error| TargetError::new("create topic", &error))?;
         Ok(Self { engine, topic, producers: Mutex::default() })
     }
 
@@ -143,13 +149,16 @@ impl Target {
             .max_request_size(settings.largest_batch)
             .compression(settings.compression)
             .acks(settings.acks.into())
-            .buffer_memory(settings.buffer_memory);
+            .buffer_memory(settings.buffer_memory)
+            .max_block(PATIENCE)
+            .delivery_timeout(PATIENCE)
+            .partitioner_seed(settings.seed);
         let producer =
-            self.engine.producer(options).map_err(|error| TargetError::new("open", error))?;
+            self.engine.producer(options).map_err(|error| TargetError::new("open", &error))?;
         let producer = Arc::new(producer);
         self.producers.lock().unwrap_or_else(PoisonError::into_inner).push(producer.clone());
         let in_flight = InFlight::new(recorder, self.topic.partition_count());
-        Ok(Producer { producer, topic: self.topic.clone(), in_flight })
+        Ok(Producer { inner: producer, topic: self.topic.clone(), in_flight })
     }
 
     /// Totals of now.
@@ -168,16 +177,16 @@ impl Target {
     /// Closes the log cleanly.
     pub fn close(self) -> Result<(), TargetError> {
         for producer in self.producers.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            producer.close(CLOSE_TIMEOUT).map_err(|error| TargetError::new("close", error))?;
+            producer.close(CLOSE_TIMEOUT).map_err(|error| TargetError::new("close", &error))?;
         }
-        self.engine.close().map_err(|error| TargetError::new("close", error))
+        self.engine.close().map_err(|error| TargetError::new("close", &error))
     }
 }
 
 /// One thread's producer and the records that it has not heard of yet.
 #[derive(Debug)]
 pub struct Producer {
-    producer: Arc<trunkline::producer::Producer>,
+    inner: Arc<trunkline::producer::Producer>,
     topic: Arc<Topic>,
     in_flight: InFlight,
 }
@@ -188,9 +197,9 @@ impl Producer {
         let outgoing =
             ProducerRecord::new(record.key, Some(record.value)).timestamp(record.timestamp_ms);
         let ack = self
-            .producer
+            .inner
             .send(&self.topic, &outgoing)
-            .map_err(|error| TargetError::new("send", error))?;
+            .map_err(|error| TargetError::new("send", &error))?;
         // Without a key the sticky partitioner stays with one batch at a time.
         let partitions = self.topic.partition_count();
         let slot = record.key.map_or(0, |key| partition_for_key(key, partitions));
@@ -205,7 +214,7 @@ impl Producer {
 
     /// Sends what is still lingering, and waits for every acknowledgement.
     pub fn finish(mut self) -> Result<(), TargetError> {
-        self.producer.flush();
+        self.inner.flush();
         self.in_flight.wait_for_all();
         Ok(())
     }
