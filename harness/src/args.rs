@@ -6,8 +6,17 @@ use clap::{Args, Parser, Subcommand};
 use trunkline::{record::Compression, types::Durability};
 
 use crate::{
-    acks::Acks, count::Count, keys::KeyKind, main_job::DEFAULT_MEASURE, payload::PayloadKind,
-    precondition::Allowances, rate::Rate, size::ByteSize, span::Span,
+    acks::Acks,
+    count::Count,
+    dump::{self, DumpArgs},
+    keys::KeyKind,
+    main_job::DEFAULT_MEASURE,
+    payload::PayloadKind,
+    precondition::Allowances,
+    rate::Rate,
+    size::ByteSize,
+    span::Span,
+    verify::{self, VerifyArgs},
 };
 
 /// What linger, batch size and compression buy on your own disks, measured
@@ -36,6 +45,12 @@ pub enum Command {
     /// Measure a grid of workloads; ends in an HTML report
     #[command(long_about = SWEEP_ABOUT, after_long_help = SWEEP_EXAMPLES)]
     Sweep(Box<SweepArgs>),
+    /// Check a data folder, ours or Kafka's, byte by byte
+    #[command(long_about = verify::ABOUT, after_long_help = verify::EXAMPLES)]
+    Verify(VerifyArgs),
+    /// Print the batches and records of a log, ours or Kafka's
+    #[command(long_about = dump::ABOUT, after_long_help = dump::EXAMPLES)]
+    Dump(DumpArgs),
 }
 
 const ABOUT: &str = "\
@@ -56,6 +71,7 @@ Examples:
   trunkline-harness                                   the main job, on the current disk
   trunkline-harness run --rate 50k --linger-ms 0      one workload, 50,000 records/s
   trunkline-harness sweep --linger-ms 0,5,20 --batch-size 16KiB,1MiB --rate 10k,max
+  trunkline-harness verify /var/lib/kafka/data        is every byte of a log as it was written?
 
 How to read the results:
   MB/s       millions of bytes of keys and values a second, before compression

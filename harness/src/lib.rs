@@ -3,15 +3,20 @@
 //! `docs/HARNESS.md` is its manual. The way of a run: [`args`] → [`grid`] → [`workload::Workload`] →
 //! [`drive`] → [`result::RunResult`]; a sweep goes on to [`journal`] → [`cells`] → [`table`],
 //! [`verdict`] and [`report`]. Only [`target`] knows the engine.
+//!
+//! [`verify`] and [`dump`] are the operator's tools: they read [`folder`]s of ours and of Kafka's.
 
 pub mod acks;
 pub mod args;
+pub mod batches;
 pub mod cells;
 pub mod count;
 pub mod data_dir;
 pub mod date;
 pub mod drive;
+pub mod dump;
 pub mod failure;
+pub mod folder;
 pub mod grid;
 pub mod hlog;
 pub mod journal;
@@ -42,4 +47,5 @@ pub mod tag;
 pub mod target;
 pub mod usage;
 pub mod verdict;
+pub mod verify;
 pub mod workload;

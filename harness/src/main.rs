@@ -1,18 +1,31 @@
 //! The program: reads the command line and ends with an exit code.
 
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 
 use clap::Parser;
 
 use trunkline_harness::{
     args::{Cli, Command},
+    dump,
+    failure::Failure,
     main_job, run,
     stop::Stop,
-    sweep,
+    sweep, verify,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    match &cli.command {
+        None => measured(|stop| main_job::run(&cli.main_job, stop)),
+        Some(Command::Run(args)) => measured(|stop| run::run(args, stop)),
+        Some(Command::Sweep(args)) => measured(|stop| sweep::run(args, stop)),
+        Some(Command::Verify(args)) => told(verify::run(args)),
+        Some(Command::Dump(args)) => told(dump::run(args)),
+    }
+}
+
+/// Measures; Ctrl-C asks it to end.
+fn measured(measure: impl FnOnce(&Stop) -> Result<(), Failure>) -> ExitCode {
     if cfg!(debug_assertions) {
         eprintln!("WARNING: this is a debug build; its figures say nothing about the engine.");
     }
@@ -23,16 +36,23 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = match &cli.command {
-        None => main_job::run(&cli.main_job, &stop),
-        Some(Command::Run(args)) => run::run(args, &stop),
-        Some(Command::Sweep(args)) => sweep::run(args, &stop),
-    };
-    match outcome {
+    match measure(&stop) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("trunkline-harness: {failure}");
             ExitCode::from(failure.exit_code() as u8)
+        }
+    }
+}
+
+/// The exit code of a tool that found all in order (0), or did not (1), or could not look (2).
+fn told(outcome: Result<bool, impl Display>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("trunkline-harness: {error}");
+            ExitCode::from(2)
         }
     }
 }

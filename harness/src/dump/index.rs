@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 1 << 30;
 
 /// Why a file could not be printed.
 #[derive(Debug, thiserror::Error)]
-pub enum IndexError {
+pub(super) enum IndexError {
     /// It could not be read.
     #[error(transparent)]
     Io(#[from] IoError),
@@ -27,7 +27,7 @@ pub enum IndexError {
 // Writing to a string cannot fail, here and below.
 
 /// The lines of an `.index`, `.timeindex`, `.txnindex` or `.snapshot` file.
-pub fn lines(storage: &Storage, path: &Path, name: FileName) -> Result<String, IndexError> {
+pub(super) fn lines(storage: &Storage, path: &Path, name: FileName) -> Result<String, IndexError> {
     let bytes = storage.read(path, MAX_BYTES)?;
     let mut text = String::new();
     match name.suffix {

@@ -10,7 +10,7 @@ use trunkline::{
 
 /// Prints the records of one partition after another.
 #[derive(Debug, Default)]
-pub struct JsonLines {
+pub(super) struct JsonLines {
     /// The start of each line, up to the offset.
     prefix: Vec<u8>,
     line: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct JsonLines {
 
 impl JsonLines {
     /// What follows is of `partition`; `None` where nobody knows.
-    pub fn begin(&mut self, partition: Option<&TopicPartition>) {
+    pub(super) fn begin(&mut self, partition: Option<&TopicPartition>) {
         self.prefix.clear();
         // A topic's name needs no escapes, and writing to a vector cannot fail.
         let _ = match partition {
@@ -30,7 +30,7 @@ impl JsonLines {
     }
 
     /// Prints the data records of a batch, up to the first that cannot be read.
-    pub fn batch(
+    pub(super) fn batch(
         &mut self,
         out: &mut impl Write,
         batch: &Batch<'_>,

@@ -6,7 +6,7 @@ use trunkline::record::{Batch, BatchError, BatchHeader, Codec, Decoder, Marker, 
 
 /// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detail {
+pub(super) enum Detail {
     /// A line for each batch.
     Batches,
     /// And one for each record.
@@ -17,19 +17,19 @@ pub enum Detail {
 
 /// Prints batches.
 #[derive(Debug)]
-pub struct TextLines {
+pub(super) struct TextLines {
     detail: Detail,
 }
 
 impl TextLines {
     /// With so much detail.
-    pub fn new(detail: Detail) -> Self {
+    pub(super) fn new(detail: Detail) -> Self {
         Self { detail }
     }
 
     /// Prints a batch, which stands at byte `position` of its file, and its records up to the first
     /// that cannot be read.
-    pub fn batch(
+    pub(super) fn batch(
         &mut self,
         out: &mut impl Write,
         position: u64,
@@ -77,7 +77,7 @@ impl TextLines {
 }
 
 /// The line of a batch. `is_valid`: its CRC is right.
-pub fn batch_line(
+pub(super) fn batch_line(
     out: &mut impl Write,
     position: u64,
     header: &BatchHeader,

@@ -84,7 +84,7 @@ pub struct Findings {
 
 impl Findings {
     /// Takes a fault.
-    pub fn fault(&mut self, fault: impl Into<Fault>) {
+    pub(super) fn fault(&mut self, fault: impl Into<Fault>) {
         let fault = fault.into();
         let count = self.per_file.entry(fault.file.clone()).or_default();
         *count += 1;
@@ -94,7 +94,7 @@ impl Findings {
     }
 
     /// Takes a fault given by its parts.
-    pub fn refuse(
+    pub(super) fn refuse(
         &mut self,
         file: &Path,
         byte: u64,
@@ -107,7 +107,7 @@ impl Findings {
     }
 
     /// Takes a note.
-    pub fn note(&mut self, text: impl Into<String>) {
+    pub(super) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
 
@@ -117,13 +117,13 @@ impl Findings {
     }
 
     /// Files with more faults than are told, and how many more.
-    pub fn untold(&self) -> impl Iterator<Item = (&Path, u64)> {
+    pub(super) fn untold(&self) -> impl Iterator<Item = (&Path, u64)> {
         let more = |count: &u64| count.checked_sub(TOLD_PER_FILE).filter(|more| *more > 0);
         self.per_file.iter().filter_map(move |(file, count)| Some((&**file, more(count)?)))
     }
 
     /// Adds what another found.
-    pub fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         self.faults.extend(other.faults);
         for (file, count) in other.per_file {
             *self.per_file.entry(file).or_default() += count;

@@ -95,7 +95,7 @@ struct Entries<E> {
 
 /// Zeros behind the entries of an index that is in use: Kafka reserves the whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ZeroTail {
+pub(super) enum ZeroTail {
     /// The folder is in use, or was not closed.
     Reserved,
     /// The file should have been trimmed.
@@ -191,11 +191,11 @@ const TIME_NAMES: (&str, &str) = ("offset of an entry", "largest timestamp up to
 
 /// Both indexes of a segment.
 #[derive(Debug)]
-pub struct Indexes {
+pub(super) struct Indexes {
     offsets: Option<Entries<OffsetEntry>>,
     times: Option<Entries<TimeEntry>>,
     /// CRC32C of `.index` and `.timeindex`, where there are such files.
-    pub checksums: [Option<u32>; 2],
+    pub(super) checksums: [Option<u32>; 2],
     max_timestamp: i64,
     /// The last offset of the earliest batch that holds it.
     offset_of_max: Offset,
@@ -205,7 +205,7 @@ pub struct Indexes {
 
 impl Indexes {
     /// Reads the index files of the segment at `base_offset`, those that there are.
-    pub fn read(
+    pub(super) fn read(
         storage: &Storage,
         dir: &Path,
         base_offset: Offset,
@@ -244,13 +244,13 @@ impl Indexes {
 
     /// Largest timestamp of the batches so far and the last offset of the earliest batch that holds
     /// it; `None` where there is none, or a part of the log is damaged.
-    pub fn largest(&self) -> Option<(i64, Offset)> {
+    pub(super) fn largest(&self) -> Option<(i64, Offset)> {
         (self.max_timestamp >= 0 && !self.is_uncertain)
             .then_some((self.max_timestamp, self.offset_of_max))
     }
 
     /// A batch goes by.
-    pub fn batch(&mut self, position: u64, header: &BatchHeader, findings: &mut Findings) {
+    pub(super) fn batch(&mut self, position: u64, header: &BatchHeader, findings: &mut Findings) {
         if header.max_timestamp > self.max_timestamp {
             (self.max_timestamp, self.offset_of_max) = (header.max_timestamp, header.last_offset());
         }
@@ -265,7 +265,7 @@ impl Indexes {
     }
 
     /// A part of the log is damaged: the next batch stands at `position` and begins at `offset`.
-    pub fn damaged(&mut self, position: u64, offset: Offset) {
+    pub(super) fn damaged(&mut self, position: u64, offset: Offset) {
         self.is_uncertain = true;
         if let Some(offsets) = &mut self.offsets {
             offsets.pass_unknown(position as i64);
@@ -276,7 +276,7 @@ impl Indexes {
     }
 
     /// The segment's batches are through.
-    pub fn finish(&mut self, findings: &mut Findings) {
+    pub(super) fn finish(&mut self, findings: &mut Findings) {
         if let Some(offsets) = self.offsets.take() {
             offsets.finish(OFFSET_NAMES, findings);
         }

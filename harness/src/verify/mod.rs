@@ -22,8 +22,9 @@ use std::{
 };
 
 pub use args::{ABOUT, EXAMPLES, VerifyArgs};
+pub use fault::{Counts, Fault, Findings};
+pub use recover::Recovery;
 
-use fault::Findings;
 use report::{Progress, Report};
 use root::Root;
 use trunkline::{
@@ -73,6 +74,18 @@ pub enum VerifyError {
 
 /// Checks what `args` say and prints what was found. Whether all is well.
 pub fn run(args: &VerifyArgs) -> Result<bool, VerifyError> {
+    let report = look(args)?;
+    report.print(args.json);
+    Ok(report.findings.fault_count() == 0)
+}
+
+/// Checks what `args` say: what `--recover` did, and what was found then. Prints nothing but progress.
+pub fn check(args: &VerifyArgs) -> Result<(Vec<Recovery>, Findings), VerifyError> {
+    let report = look(args)?;
+    Ok((report.recoveries, report.findings))
+}
+
+fn look(args: &VerifyArgs) -> Result<Report, VerifyError> {
     let storage = Storage::portable();
     let job = Job::find(&storage, args)?;
     let mut report = Report::default();
@@ -84,13 +97,11 @@ pub fn run(args: &VerifyArgs) -> Result<bool, VerifyError> {
             LogConfig { compacted, ..root.config(name) }
         };
         report.recoveries = recover::recover(&storage, &job.root, &job.partitions, config)?;
-        report.announce(args.json);
     }
     let start = Instant::now();
     report.findings = job.check(&storage, args);
     report.seconds = start.elapsed().as_secs_f64();
-    report.print(args.json);
-    Ok(report.findings.fault_count() == 0)
+    Ok(report)
 }
 
 /// What is to be checked.

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Checks one partition. `compacted` says why gaps are no fault, if they are none; `read_bytes` rises with what was read of its logs.
-pub fn check(
+pub(super) fn check(
     storage: &Storage,
     partition: &PartitionFolder,
     root: &Root,

@@ -26,7 +26,7 @@ const MAX_INDEX_BYTES: u64 = 1 << 30;
 
 /// The replay of one partition.
 #[derive(Debug)]
-pub struct Producers {
+pub(super) struct Producers {
     dir: PathBuf,
     /// `None` once the log was found damaged.
     replayed: Option<ProducerStates>,
@@ -44,7 +44,7 @@ pub struct Producers {
 impl Producers {
     /// Reads the snapshots at `offsets`. The replay begins with the one at `first`, the base offset of
     /// the first segment.
-    pub fn read(
+    pub(super) fn read(
         storage: &Storage,
         dir: &Path,
         offsets: impl Iterator<Item = Offset>,
@@ -75,7 +75,7 @@ impl Producers {
     }
 
     /// A batch goes by, which follows the one before.
-    pub fn batch(
+    pub(super) fn batch(
         &mut self,
         header: &BatchHeader,
         marker: Option<TransactionMarker>,
@@ -90,7 +90,7 @@ impl Producers {
     }
 
     /// The log is damaged here: what is replayed from now on would be guesswork.
-    pub fn damaged(&mut self) {
+    pub(super) fn damaged(&mut self) {
         self.replayed = None;
     }
 
@@ -133,7 +133,7 @@ impl Producers {
 
     /// A segment's batches are through: its `.txnindex` must say what they said. Gives the checksum of
     /// the file, where there is one.
-    pub fn end_of_segment(
+    pub(super) fn end_of_segment(
         &mut self,
         storage: &Storage,
         base_offset: Offset,
@@ -209,7 +209,7 @@ impl Producers {
 
     /// The log is through, and ends at `log_end` unless it is damaged. Snapshots beyond speak of
     /// records that are gone.
-    pub fn finish(&self, log_end: Offset, findings: &mut Findings) {
+    pub(super) fn finish(&self, log_end: Offset, findings: &mut Findings) {
         for offset in self.snapshots.keys().filter(|offset| **offset > log_end) {
             let path = snapshot_path(&self.dir, *offset);
             let expected = format!("at most the log end {log_end}");

@@ -65,7 +65,7 @@ impl From<RecoveryReport> for Recovery {
 
 impl Recovery {
     /// For people: a line, and one more for each thing that was changed.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let Self { partition, log_start, log_end, .. } = self;
         let mut text = format!("recovered {partition}: offsets {log_start} to {log_end}, ");
         // Writing to a string cannot fail.
@@ -91,7 +91,7 @@ impl Recovery {
 }
 
 /// Opens and closes the data folder `dir` with its partitions.
-pub fn recover(
+pub(super) fn recover(
     storage: &Storage,
     dir: &Path,
     partitions: &[PartitionFolder],

@@ -1,6 +1,6 @@
 //! How `verify` tells what it found: lines for people, one object for programs.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write as _, stderr, stdout};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -9,16 +9,17 @@ use super::{
     fault::{Counts, Fault, Findings},
     recover::Recovery,
 };
+use crate::count::grouped;
 
 /// All that is to be told.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(super) struct Report {
     /// What `--recover` did.
-    pub recoveries: Vec<Recovery>,
+    pub(super) recoveries: Vec<Recovery>,
     /// What was found.
-    pub findings: Findings,
+    pub(super) findings: Findings,
     /// How long the check took.
-    pub seconds: f64,
+    pub(super) seconds: f64,
 }
 
 /// The object that `--json` prints.
@@ -34,20 +35,15 @@ struct Json<'a> {
 }
 
 impl Report {
-    /// Tells what `--recover` did, before the check begins.
-    pub fn announce(&self, json: bool) {
-        if !json {
-            let lines: String = self.recoveries.iter().map(Recovery::text).collect();
-            print(&lines);
-        }
-    }
-
-    /// Tells the rest.
-    pub fn print(&self, json: bool) {
-        print(&if json { self.json() } else { self.text() });
+    /// Tells it on standard output.
+    pub(super) fn print(&self, json: bool) {
+        let text = if json { self.json() } else { self.text() };
+        // Who stopped reading wants no more.
+        let _ = stdout().lock().write_all(text.as_bytes());
     }
 
     fn text(&self) -> String {
+        let recovered: String = self.recoveries.iter().map(Recovery::text).collect();
         let mut lines: Vec<String> = self.findings.faults.iter().map(ToString::to_string).collect();
         let more = |(file, more): (&std::path::Path, u64)| {
             format!("{}: {more} more faults like these", file.display())
@@ -55,7 +51,7 @@ impl Report {
         lines.extend(self.findings.untold().map(more));
         lines.extend(self.findings.notes.iter().map(|note| format!("note: {note}")));
         lines.push(self.summary());
-        lines.join("\n") + "\n"
+        recovered + &lines.join("\n") + "\n"
     }
 
     fn summary(&self) -> String {
@@ -91,32 +87,13 @@ impl Report {
     }
 }
 
-/// Prints to standard output. Who stopped reading it wants no more.
-fn print(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
-}
-
-/// Digits in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Bytes of log read so far, on a terminal.
 #[derive(Debug)]
-pub struct Progress(Option<ProgressBar>);
+pub(super) struct Progress(Option<ProgressBar>);
 
 impl Progress {
     /// Of `bytes` in all.
-    pub fn new(bytes: u64) -> Self {
+    pub(super) fn new(bytes: u64) -> Self {
         let bar = stderr().is_terminal().then(|| {
             let template = "{bar:24.cyan/238} {percent:>3} %  {bytes} of {total_bytes}, {eta} left";
             let style = ProgressStyle::with_template(template);
@@ -127,19 +104,19 @@ impl Progress {
     }
 
     /// Whether anybody sees it.
-    pub fn is_shown(&self) -> bool {
+    pub(super) fn is_shown(&self) -> bool {
         self.0.is_some()
     }
 
     /// `bytes` were read.
-    pub fn show(&self, bytes: u64) {
+    pub(super) fn show(&self, bytes: u64) {
         if let Some(bar) = &self.0 {
             bar.set_position(bytes);
         }
     }
 
     /// Takes the line away.
-    pub fn clear(self) {
+    pub(super) fn clear(self) {
         if let Some(bar) = self.0 {
             bar.finish_and_clear();
         }

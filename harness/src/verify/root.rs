@@ -23,15 +23,15 @@ use trunkline::{
 use super::fault::Findings;
 
 /// Up to where Kafka's cleaner has cleaned each compacted partition.
-pub const CLEANED: &str = "cleaner-offset-checkpoint";
+pub(super) const CLEANED: &str = "cleaner-offset-checkpoint";
 
 /// The files of a data folder's root.
 #[derive(Debug, Default)]
-pub struct Root {
+pub(super) struct Root {
     dir: PathBuf,
     state: Option<DirState>,
     /// Whether whoever used the folder last closed it cleanly.
-    pub is_closed: bool,
+    pub(super) is_closed: bool,
     recovery_points: CheckpointLines,
     log_starts: CheckpointLines,
     high_watermarks: CheckpointLines,
@@ -41,7 +41,7 @@ pub struct Root {
 
 /// How far `trunkline-state` speaks for a partition as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Voice {
+pub(super) enum Voice {
     /// We closed the folder last: every number is exact.
     Exact(PartitionState),
     /// We were the last to open the folder and did not close it: ends are lower bounds.
@@ -52,7 +52,7 @@ pub enum Voice {
 
 impl Root {
     /// Reads the files of `dir`.
-    pub fn read(storage: &Storage, dir: &Path, findings: &mut Findings) -> Self {
+    pub(super) fn read(storage: &Storage, dir: &Path, findings: &mut Findings) -> Self {
         let state = DirState::load(storage, dir).unwrap_or_else(|error| {
             findings.checkpoint(error);
             None
@@ -88,7 +88,7 @@ impl Root {
     }
 
     /// Which file says that the partition is compacted, if one does.
-    pub fn compacted(&self, partition: &TopicPartition) -> Option<&'static str> {
+    pub(super) fn compacted(&self, partition: &TopicPartition) -> Option<&'static str> {
         if self.config(partition).compacted {
             return Some(TOPICS_FILE);
         }
@@ -96,18 +96,18 @@ impl Root {
     }
 
     /// The partition's settings, as far as `trunkline-topics` knows them.
-    pub fn config(&self, partition: &TopicPartition) -> LogConfig {
+    pub(super) fn config(&self, partition: &TopicPartition) -> LogConfig {
         let topic = self.topics.topics.get(&partition.topic);
         topic.map_or_else(LogConfig::default, |topic| topic.config.log_config())
     }
 
     /// Where the partition's log starts, as far as its first segment's base leaves that open.
-    pub fn log_start(&self, partition: &TopicPartition) -> Option<Offset> {
+    pub(super) fn log_start(&self, partition: &TopicPartition) -> Option<Offset> {
         self.log_starts.get(partition).map(|line| line.offset)
     }
 
     /// How far our own numbers speak for a partition whose log ends at `log_end`.
-    pub fn voice(&self, partition: &TopicPartition, log_end: Offset) -> Voice {
+    pub(super) fn voice(&self, partition: &TopicPartition, log_end: Offset) -> Voice {
         let Some(state) = &self.state else { return Voice::None };
         let Some(ours) = state.partitions.get(partition).copied() else { return Voice::None };
         match (state.closed, self.is_closed) {
@@ -125,7 +125,7 @@ impl Root {
 
     /// Holds every number that the root has of a partition against its log, which is whole from
     /// `first` (base offset of the first segment) to `log_end`.
-    pub fn check(
+    pub(super) fn check(
         &self,
         partition: &TopicPartition,
         first: Offset,
@@ -255,17 +255,24 @@ impl Root {
     }
 
     /// Partitions that a cleanly closed root names and that have no folder.
-    pub fn check_missing(&self, there: &BTreeSet<TopicPartition>, findings: &mut Findings) {
+    pub(super) fn check_missing(&self, there: &BTreeSet<TopicPartition>, findings: &mut Findings) {
         let ours = self.state.iter().flat_map(|state| state.partitions.keys());
         for partition in ours.filter(|partition| !there.contains(partition)) {
             let path = self.dir.join(STATE_FILE);
             findings.refuse(&path, 0, "partition", format!("a folder {partition}"), "none");
         }
-        for (partition, line) in &self.recovery_points {
-            if self.is_closed && !there.contains(partition) {
-                let path = self.dir.join(RECOVERY_POINTS);
-                let expected = format!("a folder {partition}");
-                findings.refuse(&path, line.position, "partition", expected, "none");
+        let files = [
+            (RECOVERY_POINTS, &self.recovery_points),
+            (HIGH_WATERMARKS, &self.high_watermarks),
+            (LOG_STARTS, &self.log_starts),
+        ];
+        for (file, lines) in files {
+            for (partition, line) in lines {
+                if self.is_closed && !there.contains(partition) {
+                    let expected = format!("a folder {partition}");
+                    let path = self.dir.join(file);
+                    findings.refuse(&path, line.position, "partition", expected, "none");
+                }
             }
         }
     }
@@ -287,7 +294,7 @@ fn read_topics(storage: &Storage, dir: &Path, findings: &mut Findings) -> Catalo
 
 impl Findings {
     /// A small file that could not be read.
-    pub fn checkpoint(&mut self, error: CheckpointError) {
+    pub(super) fn checkpoint(&mut self, error: CheckpointError) {
         match error {
             CheckpointError::Io(error) => self.fault(error),
             CheckpointError::Corrupt(corruption) => self.fault(corruption),
