@@ -106,9 +106,13 @@ impl Folder {
     /// Base offsets of a partition's segments.
     fn segments(&self, partition: &str) -> Vec<String> {
         let names = self.files().into_keys();
-        let logs = names.filter(|name| name.starts_with(partition) && name.ends_with(".log"));
+        let logs = names.filter(|name| name.starts_with(partition) && is_kind(name, "log"));
         logs.map(|name| name[partition.len() + 1..].trim_end_matches(".log").into()).collect()
     }
+}
+
+fn is_kind(name: &str, kind: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == kind)
 }
 
 fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
@@ -189,7 +193,7 @@ fn a_clean_folder_has_no_fault_and_is_not_touched() {
     let counts = findings.counts;
     assert_eq!((counts.partitions, counts.batches, counts.records), (2, 252, 720));
     assert!(counts.segments > 6, "{counts:?}");
-    let logs = before.iter().filter(|(name, _)| name.ends_with(".log"));
+    let logs = before.iter().filter(|(name, _)| is_kind(name, "log"));
     assert_eq!(counts.bytes, logs.map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
     assert!(before == folder.files(), "verify changed a file");
 }
@@ -215,7 +219,7 @@ fn what_a_crash_leaves_has_no_fault_either() {
 fn missing_indexes_are_no_fault() {
     let folder = Folder::new();
     for name in folder.files().into_keys() {
-        if name.ends_with(".index") || name.ends_with(".timeindex") {
+        if is_kind(&name, "index") || is_kind(&name, "timeindex") {
             fs::remove_file(folder.file(&name)).unwrap();
         }
     }
@@ -230,7 +234,7 @@ fn flipped_bits_of_every_other_file_are_found() {
     let mut flipped = 0;
     for (name, bytes) in folder.files() {
         // The marker counts by its presence.
-        if name.ends_with(".log") || name == ".kafka_cleanshutdown" {
+        if is_kind(&name, "log") || name == ".kafka_cleanshutdown" {
             continue;
         }
         // Each place of a byte's bits comes in turn.

@@ -170,7 +170,7 @@ impl<'a, W: Write> Dump<'a, W> {
             match file.read_batch() {
                 Ok(None) => return Ok(()),
                 Ok(Some(Found { position, batch: Ok(batch) })) => {
-                    self.batch(path, position, &batch)?
+                    self.batch(path, position, &batch)?;
                 }
                 Ok(Some(Found { position, batch: Err(error) })) => {
                     self.damage(path, position, error, &mut file, base_offset)?;
