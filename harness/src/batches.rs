@@ -28,6 +28,15 @@ pub struct BatchFile {
     buffer: Vec<u8>,
 }
 
+/// What stands at a place where a batch should.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// Byte position in the file.
+    pub position: u64,
+    /// The batch, its CRC checked; or why there is none.
+    pub batch: Result<Batch<'a>, BatchError>,
+}
+
 /// What was passed over behind a damaged place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skipped {
@@ -48,7 +57,7 @@ impl BatchFile {
     }
 
     /// Length of the file in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn file_len(&self) -> u64 {
         self.len
     }
 
@@ -57,9 +66,9 @@ impl BatchFile {
         self.position
     }
 
-    /// The next batch and its position; `None` at the end. After an error the place stays: go on with
-    /// [`BatchFile::skip_damage`].
-    pub fn next(&mut self) -> Result<Option<(u64, Result<Batch<'_>, BatchError>)>, IoError> {
+    /// What stands at the next place; `None` at the end. Where it is no whole batch the place stays: go
+    /// on with [`BatchFile::skip_damage`].
+    pub fn read_batch(&mut self) -> Result<Option<Found<'_>>, IoError> {
         let position = self.position;
         if position >= self.len {
             return Ok(None);
@@ -69,14 +78,14 @@ impl BatchFile {
             Err(_) if self.len - position < BATCH_HEADER as u64 => {
                 let available = (self.len - position) as usize;
                 let error = BatchError::Incomplete { needed: BATCH_HEADER, available };
-                return Ok(Some((position, Err(error))));
+                return Ok(Some(Found { position, batch: Err(error) }));
             }
-            Err(error) => return Ok(Some((position, Err(error.into())))),
+            Err(error) => return Ok(Some(Found { position, batch: Err(error.into()) })),
         };
         let room = self.len - position;
         if total as u64 > room {
             let error = BatchError::Incomplete { needed: total, available: room as usize };
-            return Ok(Some((position, Err(error))));
+            return Ok(Some(Found { position, batch: Err(error) }));
         }
         self.at(position, total)?;
         let bytes = &self.buffer[(position - self.start) as usize..];
@@ -84,7 +93,7 @@ impl BatchFile {
         if batch.is_ok() {
             self.position += total as u64;
         }
-        Ok(Some((position, batch)))
+        Ok(Some(Found { position, batch }))
     }
 
     /// The header at the damaged place, if it is one and the batch would end within the file.

@@ -2,7 +2,8 @@
 # Live interop with Apache Kafka, both ways: builds the oracle (run.sh) and our programs, then
 #   (a) Kafka writes a folder; our `verify` finds no fault and our `dump --json` prints what Kafka reads;
 #   (b) we write a folder with each codec, closed cleanly and killed (kill -9) on the way; Kafka's classes
-#       and tools accept it and read what we read;
+#       and tools accept it and read what we read: folders with all that a log can hold, written by the
+#       example write_folder, and those of a run of the harness;
 #   (c) Kafka goes on with a folder of ours; we open it again and go on.
 # Needs Java 17 or later and Maven 3.8 or later; everything else comes through Maven and Cargo.
 set -eu
@@ -13,7 +14,7 @@ usage: live.sh [--if-available] [--bytes SIZE] [--codecs "none gzip ..."] [--big
   --if-available  without Java or Maven print SKIPPED and exit 0, not 1
   --bytes SIZE    bytes of log in each folder of (b) and (c)            [default: 8MiB]
   --codecs LIST   codecs of (b)                      [default: none gzip snappy lz4 zstd]
-  --big SIZE      one more folder of 4 partitions and this size, uncompressed [default: none]
+  --big SIZE      one more run of the harness: 4 partitions, this size, uncompressed [default: none]
   --keep          keep the work folder
 SIZE: bytes, or with KiB, MiB, GiB.
 HELP
@@ -104,6 +105,14 @@ dumps_agree() {
     rm "$work/ours" "$work/theirs"
 }
 
+# A kept run of the harness, of $2 bytes of values; further options behind.
+run() {
+    run_dir=$1 run_bytes=$2
+    shift 2
+    "$harness" run --dir "$run_dir" --keep --record-size 1KiB --records $((run_bytes / 1024)) --durability written \
+        --allow-tmpfs "$@" >"$work/run.txt" 2>&1 || { cat "$work/run.txt" >&2; die "run $*"; }
+}
+
 size_of() { du -sb "$1" 2>/dev/null | cut -f1 | grep . || echo 0; }
 
 step "(a) Kafka writes, we read"
@@ -137,6 +146,13 @@ for codec in $codecs; do
     cat "$work/verify.txt"
     kafka_is_content "$folder" ""
     dumps_agree "$folder"
+
+    step "(b) $codec: a run of the harness, Kafka reads"
+    folder="$work/run-$codec"
+    run "$folder" "$bytes" --compression "$codec" --partitions 2 --producers 2 --keys zipf
+    ours_is_content "$folder"
+    kafka_is_content "$folder" ""
+    dumps_agree "$folder"
 done
 
 step "(c) Kafka goes on with a folder of ours"
@@ -160,7 +176,7 @@ dumps_agree "$work/kafka"
 if [ "$big" -gt 0 ]; then
     step "4 partitions, $big bytes"
     folder="$work/big"
-    "$write_folder" "$folder" --bytes "$big" --partitions 4 --segment-bytes "$(bytes_of 128MiB)"
+    run "$folder" "$big" --partitions 4
     ours_is_content "$folder"
     kafka_is_content "$folder" ""
     dumps_agree "$folder"

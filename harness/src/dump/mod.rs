@@ -24,7 +24,7 @@ use trunkline::{
 };
 
 use crate::{
-    batches::BatchFile,
+    batches::{BatchFile, Found},
     folder::{Listing, PartitionFolder, Place},
 };
 
@@ -167,10 +167,12 @@ impl<'a, W: Write> Dump<'a, W> {
             writeln!(self.out, "Dumping {}\nLog starting offset: {base_offset}", path.display())?;
         }
         loop {
-            match file.next() {
+            match file.read_batch() {
                 Ok(None) => return Ok(()),
-                Ok(Some((position, Ok(batch)))) => self.batch(path, position, &batch)?,
-                Ok(Some((position, Err(error)))) => {
+                Ok(Some(Found { position, batch: Ok(batch) })) => {
+                    self.batch(path, position, &batch)?;
+                }
+                Ok(Some(Found { position, batch: Err(error) })) => {
                     self.damage(path, position, error, &mut file, base_offset)?;
                 }
                 Err(error) => {

@@ -8,6 +8,7 @@ mod producers;
 mod recover;
 mod report;
 mod root;
+mod seals;
 
 use std::{
     collections::BTreeSet,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -14,7 +14,7 @@ use trunkline::{
         epochs::LeaderEpochs,
     },
     record::{Batch, BatchError, BatchHeader, Decoder, TransactionMarker},
-    segment::{SEALS_FILE, Seal, Seals, SegmentError, Suffix, file_path},
+    segment::{SEALS_FILE, Seals, SegmentError, Suffix, file_path},
     types::{LeaderEpoch, NO_EPOCH, Offset},
 };
 
@@ -23,9 +23,10 @@ use super::{
     index::{Indexes, ZeroTail},
     producers::Producers,
     root::{Root, Voice},
+    seals::{self, SegmentFound},
 };
 use crate::{
-    batches::{BatchFile, Skipped},
+    batches::{BatchFile, Found, Skipped},
     folder::{Listing, PartitionFolder},
 };
 
@@ -75,17 +76,6 @@ struct Check<'a> {
     epoch: LeaderEpoch,
     /// The mismatch of leader epochs that was told last, so that a run of batches is told once.
     told_epochs: Option<(LeaderEpoch, Option<LeaderEpoch>)>,
-}
-
-/// What a segment turned out to hold.
-struct Found {
-    base_offset: Offset,
-    len: u64,
-    next_offset: Offset,
-    largest: Option<(i64, Offset)>,
-    is_whole: bool,
-    /// CRC32C of `.index`, `.timeindex`, `.txnindex`.
-    checksums: [Option<u32>; 3],
 }
 
 impl<'a> Check<'a> {
@@ -147,7 +137,8 @@ impl<'a> Check<'a> {
         self.producers.finish(self.log_end, self.findings);
         self.check_epoch_file();
         self.root.check(&self.partition.name, self.first, self.log_end, self.findings);
-        self.check_seals(&found);
+        let (name, voice) = (&self.partition.name, self.voice());
+        seals::check(&self.seals, name, &self.partition.path, &found, voice, self.findings);
     }
 
     fn note_files(&mut self, listing: &Listing, logs: &[(Offset, u64)]) {
@@ -184,7 +175,7 @@ impl<'a> Check<'a> {
         base_offset: Offset,
         is_last: bool,
         read_bytes: &AtomicU64,
-    ) -> Option<Found> {
+    ) -> Option<SegmentFound> {
         let dir = &self.partition.path;
         let path = file_path(dir, base_offset, Suffix::Log);
         let mut file = match BatchFile::open(self.storage, &path) {
@@ -199,14 +190,14 @@ impl<'a> Check<'a> {
         let mut indexes = Indexes::read(self.storage, dir, base_offset, tail, self.findings);
         self.begin(&path, base_offset);
         self.findings.counts.segments += 1;
-        self.findings.counts.bytes += file.len();
+        self.findings.counts.bytes += file.file_len();
 
         let mut is_whole = true;
         let mut told = 0;
         loop {
-            match file.next() {
+            match file.read_batch() {
                 Ok(None) => break,
-                Ok(Some((position, Ok(batch)))) => {
+                Ok(Some(Found { position, batch: Ok(batch) })) => {
                     self.batch(&path, position, &batch, base_offset, &mut indexes);
                     let end = position + batch.bytes().len() as u64;
                     // Not for every batch: the counter is shared between threads.
@@ -215,7 +206,7 @@ impl<'a> Check<'a> {
                         told = end;
                     }
                 }
-                Ok(Some((position, Err(error)))) => {
+                Ok(Some(Found { position, batch: Err(error) })) => {
                     is_whole = false;
                     if !self.damage(&path, position, error, &mut file, base_offset, &mut indexes) {
                         break;
@@ -229,14 +220,14 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        read_bytes.fetch_add(file.len().saturating_sub(told), Ordering::Relaxed);
+        read_bytes.fetch_add(file.file_len().saturating_sub(told), Ordering::Relaxed);
         let largest = indexes.largest();
         indexes.finish(self.findings);
         let txnindex = self.producers.end_of_segment(self.storage, base_offset, self.findings);
         let [index, timeindex] = indexes.checksums;
-        Some(Found {
+        Some(SegmentFound {
             base_offset,
-            len: file.len(),
+            len: file.file_len(),
             next_offset: self.log_end,
             largest,
             is_whole,
@@ -399,7 +390,7 @@ impl<'a> Check<'a> {
             Ok(Skipped { bytes, all_zero: true, .. }) => {
                 let found = format!("{bytes} zero bytes");
                 self.findings.refuse(path, position, "zero tail", "the end", found);
-                return false;
+                false
             }
             Ok(Skipped { bytes, resumes, .. }) => {
                 let rest = if resumes {
@@ -471,76 +462,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn has_epoch_file(&self, path: &PathBuf) -> bool {
+    fn has_epoch_file(&self, path: &Path) -> bool {
         self.storage.exists(path).unwrap_or(true)
     }
 
     fn voice(&self) -> Voice {
         self.root.voice(&self.partition.name, self.log_end)
-    }
-
-    /// Holds our seals against the segments, as far as nobody else has used the folder since.
-    fn check_seals(&mut self, segments: &[Found]) {
-        let voice = self.voice();
-        if voice == Voice::None {
-            let is_stale = self.seals.iter().any(|seal| {
-                !segments.iter().any(|it| seal.fits(it.base_offset, it.len, it.next_offset))
-            });
-            if is_stale {
-                let name = &self.partition.name;
-                self.findings.note(format!(
-                    "{name}: {SEALS_FILE} is not believed: another program has used the folder since"
-                ));
-            }
-            return;
-        }
-        let path = self.partition.path.join(SEALS_FILE);
-        for seal in std::mem::take(&mut self.seals).iter() {
-            let Some(segment) = segments.iter().find(|it| it.base_offset == seal.base_offset)
-            else {
-                let what = "sealed segment";
-                let expected = format!("a segment at offset {}", seal.base_offset);
-                self.findings.refuse(&path, 0, what, expected, "none");
-                continue;
-            };
-            let log = file_path(&self.partition.path, seal.base_offset, Suffix::Log);
-            if segment.len != seal.log_len {
-                let expected = format!("{} as in {SEALS_FILE}", seal.log_len);
-                let at = segment.len.min(seal.log_len);
-                self.findings.refuse(&log, at, "file length", expected, segment.len);
-                continue;
-            }
-            self.check_seal(seal, segment, &log);
-        }
-    }
-
-    fn check_seal(&mut self, seal: &Seal, segment: &Found, log: &Path) {
-        if segment.is_whole && segment.next_offset != seal.next_offset {
-            let expected = format!("{} as in {SEALS_FILE}", seal.next_offset);
-            let found = segment.next_offset;
-            self.findings.refuse(log, segment.len, "offset behind the last batch", expected, found);
-        }
-        let told = |largest: Option<(i64, Offset)>| match largest {
-            Some((timestamp, offset)) => format!("{timestamp} at offset {offset}"),
-            None => "none".into(),
-        };
-        if segment.is_whole && segment.largest != seal.largest_timestamp {
-            let expected = format!("{} as in {SEALS_FILE}", told(seal.largest_timestamp));
-            let found = told(segment.largest);
-            self.findings.refuse(log, 0, "largest timestamp", expected, found);
-        }
-        let sealed = [
-            (Suffix::Index, seal.index_crc),
-            (Suffix::TimeIndex, seal.timeindex_crc),
-            (Suffix::TxnIndex, seal.txnindex_crc),
-        ];
-        for ((suffix, sealed), found) in sealed.into_iter().zip(segment.checksums) {
-            // A missing file is told elsewhere, and no fault.
-            let Some(found) = found.filter(|found| *found != sealed) else { continue };
-            let file = file_path(&self.partition.path, seal.base_offset, suffix);
-            let (expected, found) =
-                (format!("{sealed:08x} as in {SEALS_FILE}"), format!("{found:08x}"));
-            self.findings.refuse(&file, 0, "checksum of the file", expected, found);
-        }
     }
 }

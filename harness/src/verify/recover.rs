@@ -114,9 +114,9 @@ pub(super) fn recover(
     }
     // A folder with damage is not closed: the next open must find it again.
     if all_clean {
-        log_dir.close()?
+        log_dir.close()?;
     } else {
-        log_dir.persist()?
+        log_dir.persist()?;
     }
     Ok(recoveries)
 }
