@@ -67,11 +67,11 @@ impl UnrecoveredLog {
                 return Ok(Recovered { sealed, active, cut, damage, checked_from, checked_bytes });
             }
             if place + 1 < folder.logs.len() {
-                sealed.push(self.reseal(base, seals)?);
+                sealed.push(self.reseal(base, seals, &sealed)?);
             }
         }
         let (last, _) = folder.logs[folder.logs.len() - 1];
-        let active = self.reopen(last)?;
+        let active = self.reopen(last, seals, &sealed)?;
         let durable = self.start.state.map_or(0, |state| state.durable_end);
         if active.next_offset() < durable {
             // The file is shorter than what was durable, and ends at a batch's end.
@@ -120,19 +120,37 @@ impl UnrecoveredLog {
     }
 
     /// A segment that was rolled, but not yet durable: its indexes are made whole again.
-    fn reseal(&self, base: Offset, seals: &mut Seals) -> Result<Arc<Segment>, OpenError> {
-        let (segment, seal) = self.reopen(base)?.seal().map_err(|failure| failure.error)?;
+    fn reseal(
+        &self,
+        base: Offset,
+        seals: &mut Seals,
+        before: &[Arc<Segment>],
+    ) -> Result<Arc<Segment>, OpenError> {
+        let active = self.reopen(base, seals, before)?;
+        let (segment, seal) = active.seal().map_err(|failure| failure.error)?;
         seals.insert(seal);
         Ok(segment)
     }
 
-    fn reopen(&self, base: Offset) -> Result<ActiveSegment, OpenError> {
+    /// Opens a segment whose log is whole, to append to it. `before` are those before it.
+    fn reopen(
+        &self,
+        base: Offset,
+        seals: &Seals,
+        before: &[Arc<Segment>],
+    ) -> Result<ActiveSegment, OpenError> {
         let open =
             |trust| ActiveSegment::open(self.storage(), &self.path, base, &self.options, trust);
-        match open(Trust::Indexes) {
-            Err(SegmentError::Corrupt(_)) => Ok(open(Trust::Nothing)?),
-            other => Ok(other?),
-        }
+        let (mut active, believed) = match open(seals.get(base).map_or(Trust::Indexes, Trust::Seal))
+        {
+            Err(SegmentError::Corrupt(corruption)) => {
+                tracing::warn!(%corruption, "the indexes are made anew from the log");
+                (open(Trust::Nothing)?, base)
+            }
+            other => (other?, self.start.recovery_point.max(base)),
+        };
+        self.restore_aborted(&mut active, before, believed)?;
+        Ok(active)
     }
 
     /// Ends the log at a damaged place, one way or the other.
@@ -173,9 +191,9 @@ impl UnrecoveredLog {
                 let base = before.base_offset();
                 sealed.pop();
                 self.storage().remove_file(&file_path(&self.path, found.base, Suffix::Log))?;
-                self.reopen(base)?
+                self.reopen(base, seals, sealed)?
             }
-            None => self.reopen(found.base)?,
+            None => self.reopen(found.base, seals, sealed)?,
         };
         Ok((active, Some(cut), Vec::new()))
     }
@@ -231,7 +249,8 @@ impl UnrecoveredLog {
         let durable = self.start.state.map_or(0, |state| state.durable_end);
         let base = end.max(durable);
         let exists = folder.logs.iter().any(|(other, len)| *other == base && *len == 0);
-        let active = if exists { self.reopen(base)? } else { self.new_segment(base)? };
+        let active =
+            if exists { self.reopen(base, seals, sealed)? } else { self.new_segment(base)? };
         Ok((active, ranges))
     }
 }

@@ -1,7 +1,7 @@
 //! What stands beside a log and follows from it: leader epochs, producers' state, aborted
 //! transactions. Believed where it can be, made anew from the batches where not.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::{
     OpenError,
@@ -17,7 +17,7 @@ use crate::{
     error::{Corruption, IoError},
     io::Storage,
     record::{Batch, BatchError, Decoder},
-    segment::{Segment, SegmentError, SegmentSet},
+    segment::{ActiveSegment, Segment, SegmentError, SegmentSet},
     types::{LeaderEpoch, Offset},
 };
 
@@ -58,8 +58,9 @@ impl UnrecoveredLog {
             }
         };
         changed |= epochs.truncate_from_end(log_end);
-        if !clean {
-            // The checkpoint is written before a term's first batch, Kafka's may be behind.
+        if !clean && self.start.state.is_none() {
+            // Our checkpoint is written before a term's first batch, so one that it does not know is
+            // damage. Kafka's may be behind.
             for segment in set.from(self.start.recovery_point) {
                 for (offset, epoch) in terms_of(segment)? {
                     changed |= epochs.observe(offset, epoch);
@@ -90,25 +91,54 @@ impl UnrecoveredLog {
             load_newest_snapshot(self.storage(), &self.path, log_start, log_end, now)?;
         rebuilt.extend(damaged);
         let mut aborted = Vec::new();
+        let from = states.end_offset().max(found.active.base_offset());
         for segment in set.from(states.end_offset()) {
             replay(segment, &mut states, now, &mut aborted)?;
         }
         states.log_start_moved(log_start);
-        add_aborted(found, &aborted)?;
+        set_aborted(&mut found.active, from, aborted)?;
         Ok(states)
+    }
+
+    /// Makes the index of a segment's aborted transactions say what the batches say from `believed` on:
+    /// below, the file is durable. `before` are the segments before.
+    pub(super) fn restore_aborted(
+        &self,
+        active: &mut ActiveSegment,
+        before: &[Arc<Segment>],
+        believed: Offset,
+    ) -> Result<(), OpenError> {
+        let (base, now) = (active.base_offset(), self.clock.wall_ms());
+        let first = before.first().map_or(base, |first| first.base_offset());
+        let (mut states, _) =
+            load_newest_snapshot(self.storage(), &self.path, first, believed, now)?;
+        let from = states.end_offset().max(base);
+        let mut aborted = Vec::new();
+        for segment in before.iter().chain([active.segment()]) {
+            if segment.next_offset() > states.end_offset() {
+                replay(segment, &mut states, now, &mut aborted)?;
+            }
+        }
+        set_aborted(active, from, aborted)
     }
 }
 
-/// Aborted transactions that the `.txnindex` lost are entered again.
-fn add_aborted(found: &mut Recovered, aborted: &[AbortedTransaction]) -> Result<(), OpenError> {
-    let known: Vec<_> = found.active.segment().transactions()?.iter().collect();
-    for entry in aborted {
-        let is_here = entry.last_offset >= found.active.base_offset();
-        if is_here && !known.contains(entry) {
-            found.active.append_aborted(*entry)?;
+/// From `from` on, `aborted` is what the batches say.
+fn set_aborted(
+    active: &mut ActiveSegment,
+    from: Offset,
+    mut aborted: Vec<AbortedTransaction>,
+) -> Result<(), OpenError> {
+    aborted.retain(|entry| entry.last_offset >= from);
+    for known in active.segment().transactions()?.iter() {
+        let is_known = aborted.iter().any(|entry| entry.last_offset == known.last_offset);
+        // The batches that are left do not say what began before them.
+        if known.last_offset >= from && known.first_offset < from && !is_known {
+            aborted.push(known);
         }
     }
-    Ok(())
+    aborted.sort_by_key(|entry| entry.last_offset);
+    Ok(active.restore_transactions(from, aborted)?)
 }
 
 /// Base offset and leader epoch of every batch.

@@ -3,12 +3,12 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{PartitionLog, ReadError, epochs::LeaderEpochs};
+use super::{DamagedRange, PartitionLog, ReadError, epochs::LeaderEpochs};
 use crate::{
     commit::WatermarksSnapshot,
     error::Corruption,
     record::{Batch, BatchHeader},
-    segment::{AbortedTransaction, Segment, SegmentError, SegmentView},
+    segment::{AbortedTransaction, Segment, SegmentError, SegmentSet, SegmentView},
     types::Offset,
 };
 
@@ -124,7 +124,8 @@ impl Fetched {
                 return Err(Corruption::new(path, position, "base offset", expected, base));
             }
         }
-        match self.epochs.epoch_for(base) {
+        // A batch is of one term; its base may lie below the log start, where the terms begin.
+        match self.epochs.epoch_for(header.last_offset()) {
             Some(epoch) if epoch != header.leader_epoch => Err(Corruption::new(
                 self.path(),
                 position + 12,
@@ -214,6 +215,9 @@ impl PartitionLog {
             return Ok(fetched);
         }
         let set = self.segments.load();
+        if let Some(corruption) = self.damage_at(&set, offset) {
+            return Err(corruption.into());
+        }
         for segment in set.from(offset) {
             // One view for both steps: a truncation between them is an error, not a wrong answer.
             let view = segment.view();
@@ -235,6 +239,20 @@ impl PartitionLog {
             return Ok(fetched);
         }
         Ok(fetched)
+    }
+
+    /// What is wrong where `offset` lies in a damaged range.
+    fn damage_at(&self, set: &SegmentSet, offset: Offset) -> Option<Corruption> {
+        let damage = self.damage.load();
+        let covers = |range: &&DamagedRange| {
+            let following = || set.iter().find(|segment| segment.base_offset() > range.segment);
+            let end = match range.resumes_at {
+                Some((_, offset)) => offset,
+                None => following().map_or(Offset::MAX, |segment| segment.base_offset()),
+            };
+            (range.offset..end).contains(&offset)
+        };
+        damage.iter().find(covers).map(|range| range.corruption.clone())
     }
 
     /// Where the batch stands that holds `offset` or follows it; valid batches behind a damaged range
@@ -261,6 +279,13 @@ impl PartitionLog {
             }
         }
         Ok(None)
+    }
+
+    /// An earlier answer may stand in a damaged range.
+    fn check_sound_below(&self, offset: Offset) -> Result<(), Corruption> {
+        let damage = self.damage.load();
+        let before = damage.iter().find(|range| range.offset < offset);
+        before.map_or(Ok(()), |range| Err(range.corruption.clone()))
     }
 
     /// Offset below which a reader may read.
@@ -301,9 +326,11 @@ impl PartitionLog {
                 continue;
             }
             if let Some((found, offset)) = segment.find_timestamp(timestamp, log_start)? {
+                self.check_sound_below(offset)?;
                 return Ok((offset < upper).then_some((found, offset)));
             }
         }
+        self.check_sound_below(upper)?;
         Ok(None)
     }
 }

@@ -253,6 +253,22 @@ impl ActiveSegment {
         Ok(())
     }
 
+    /// Puts `entries` in place of the aborted transactions whose marker stands at or behind `from`, in
+    /// memory and in the file: what recovery learnt from the batches. Before readers share the segment.
+    pub fn restore_transactions(
+        &mut self,
+        from: Offset,
+        entries: Vec<AbortedTransaction>,
+    ) -> Result<(), SegmentError> {
+        let index = self.segment.live_transactions();
+        if index.iter().filter(|entry| entry.last_offset >= from).eq(entries.iter().copied()) {
+            return Ok(());
+        }
+        index.truncate_to(from);
+        self.trim_transactions()?;
+        entries.into_iter().try_for_each(|entry| self.append_aborted(entry))
+    }
+
     /// Writes the pending entries to the index files, whose lengths then are entries × 8 and × 12.
     pub fn write_indexes(&mut self) -> Result<(), SegmentError> {
         let tables = self.segment.live_tables();

@@ -98,14 +98,18 @@ impl Segment {
         let mut decoder = Decoder::new();
         for item in Headers::new(self, *view, start) {
             let (position, header) = item?;
-            if header.max_timestamp < timestamp {
+            let bytes = self.file()?.read_at(position, header.total_bytes())?;
+            // Not even a batch that is passed over is believed before its checksum.
+            let refuse = |error: BatchError| error.into_corruption(self.path(), position);
+            let batch = Batch::check(&bytes).map_err(refuse)?;
+            if batch.header().max_timestamp < timestamp {
                 continue;
             }
-            let bytes = self.file()?.read_at(position, header.total_bytes())?;
-            if let Some(found) = self.first_record(&bytes, position, &mut decoder, |record| {
-                record.0 >= timestamp && record.1 >= from
-            })? {
-                return Ok(Some(found));
+            for record in batch.records(&mut decoder).map_err(refuse)? {
+                let record = record.map_err(refuse)?;
+                if record.timestamp >= timestamp && record.offset >= from {
+                    return Ok(Some((record.timestamp, record.offset)));
+                }
             }
         }
         Ok(None)
@@ -122,6 +126,11 @@ impl Segment {
                 return Ok(entry.offset);
             }
             self.options().metrics.index_fallbacks.add(1);
+            if !self.gaps_allowed() {
+                // Nothing else explains it but damage, of the index or of a header: then a table made
+                // from headers alone says no more than they do.
+                break;
+            }
         }
         Ok(self.base_offset())
     }
@@ -136,26 +145,6 @@ impl Segment {
             let holds = header.base_offset <= entry.offset;
             (holds && header.max_timestamp == entry.timestamp).then_some(position)
         }))
-    }
-
-    /// The first record of the batch in `bytes` that `wanted` accepts.
-    fn first_record(
-        &self,
-        bytes: &[u8],
-        position: u64,
-        decoder: &mut Decoder,
-        wanted: impl Fn((i64, Offset)) -> bool,
-    ) -> Result<Option<(i64, Offset)>, SegmentError> {
-        let refuse = |error: BatchError| error.into_corruption(self.path(), position);
-        let batch = Batch::check(bytes).map_err(refuse)?;
-        for record in batch.records(decoder).map_err(refuse)? {
-            let record = record.map_err(refuse)?;
-            let found = (record.timestamp, record.offset);
-            if wanted(found) {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
     }
 
     /// Largest timestamp of the batches, milliseconds, and the last offset of the earliest batch that

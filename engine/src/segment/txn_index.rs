@@ -76,8 +76,9 @@ impl TxnIndex {
             if version != 0 {
                 return Err(Corruption::new(path, at, "version", 0, version));
             }
-            if entry.last_offset < expected || entry.first_offset > entry.last_offset {
-                let rule = format!("at least {expected} and the first offset");
+            // A marker follows a record at least. (So zeros, which a crash may leave, are no entry.)
+            if entry.last_offset < expected || entry.first_offset >= entry.last_offset {
+                let rule = format!("at least {expected} and behind the first offset");
                 return Err(Corruption::new(path, at + 18, "last offset", rule, entry.last_offset));
             }
             expected = entry.last_offset + 1;
@@ -177,6 +178,7 @@ mod tests {
         let position = |bytes: &[u8]| TxnIndex::decode(path, 0, bytes).unwrap_err().position;
         assert_eq!(position(&bytes[..50]), 34);
         assert_eq!(position(&[&bytes[..34], &[1; 34]].concat()), 34);
+        assert_eq!(position(&[0; 34]), 18);
         assert_eq!(position(&[&bytes[34..], &bytes[..34]].concat()), 86);
         assert_eq!(TxnIndex::decode(path, 11, &bytes).unwrap_err().position, 18);
     }
