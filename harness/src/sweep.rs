@@ -45,6 +45,8 @@ pub struct Sweep {
     pub dir: PathBuf,
     /// What is allowed.
     pub allowances: Allowances,
+    /// No run is begun that would end later than this.
+    pub time_limit: Option<Duration>,
 }
 
 /// Measures what `args` say.
@@ -55,6 +57,7 @@ pub fn run(args: &SweepArgs, stop: &Stop) -> Result<(), Failure> {
         out: args.out.clone().unwrap_or_else(default_out),
         dir: args.dir.clone(),
         allowances: args.allow.into(),
+        time_limit: None,
     };
     sweep.run(stop)
 }
@@ -100,6 +103,7 @@ impl Sweep {
         let mut maxima = Maxima::default();
         let mut progress = Progress::default();
         let mut pace = Pace::new(&self.planned, journal);
+        let started = Instant::now();
         if pace.skipped > 0 {
             progress.say(&format!("{} runs are in {} already", pace.skipped, self.out.display()));
         }
@@ -111,6 +115,15 @@ impl Sweep {
             if stop.wished() {
                 progress.clear();
                 return Err(RunError::Interrupted.into());
+            }
+            let end = started.elapsed() + planned_time(&planned.workload);
+            if self.time_limit.is_some_and(|limit| end > limit) {
+                progress.say(&format!(
+                    "Time is up: {} of {} runs are left out. Something else keeps this machine busy.",
+                    self.planned.len() + 1 - pace.current(),
+                    self.planned.len()
+                ));
+                break;
             }
             let workload =
                 maxima.resolve(&planned.workload).ok_or(grid::GridError::PercentWithoutMax)?;

@@ -34,7 +34,7 @@ pub(super) fn cost_at_low_rate(view: &View<'_>) -> Option<Finding> {
         } else if p50 > shortest {
             write!(text, "; {linger} ms adds {by}")
         } else {
-            write!(text, "; {linger} ms was faster by {by}, which is chance or load from elsewhere")
+            write!(text, "; {linger} ms was no slower (chance, or load from elsewhere)")
         };
     }
     let _ = write!(text, " ({}).", without_linger(first.0));
@@ -99,7 +99,8 @@ pub(super) fn at_full_speed(view: &View<'_>) -> Option<Finding> {
         }
     }
     let (factor, slow, fast) = widest?;
-    let text = if view.is_noise(slow.1.mb_per_second, fast.1.mb_per_second) {
+    // The widest of many differences: twice the noise of one comes about by chance.
+    let text = if factor - 1.0 <= 2.0 * view.noise {
         "At full speed batches fill before any linger ends: it changes nothing beyond the noise."
             .to_owned()
     } else {
