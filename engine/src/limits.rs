@@ -23,6 +23,8 @@ pub const MAX_TOPIC_NAME: usize = 249;
 pub const MAX_PARTITIONS: u32 = 100_000;
 /// Largest relative offset inside one segment: index entries store it as `i32`.
 pub const MAX_RELATIVE_OFFSET: i64 = i32::MAX as i64;
+/// Largest log end offset: whatever is appended to a log that ends here, no offset overflows.
+pub const MAX_LOG_END: i64 = i64::MAX - (1 << 32);
 /// Batches remembered for each producer id, to recognise a repeated send (Kafka: 5).
 pub const PRODUCER_WINDOW: usize = 5;
 /// Bytes of an offset index entry.

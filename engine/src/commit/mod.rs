@@ -16,5 +16,6 @@ mod watermarks;
 pub use file::{CommitError, CommitFile};
 pub use group::{CommitMetrics, GroupCommit, Strategy};
 pub use parking::{park_until, thread_waker, wait_for};
+pub(crate) use watermark::wake_all;
 pub use watermark::{Reached, WaitError, Watermark};
 pub use watermarks::{Generation, Watermarks, WatermarksSnapshot};

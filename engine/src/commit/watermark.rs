@@ -119,7 +119,7 @@ impl Watermark {
 
     /// [`Watermark::raise`] for a caller that holds a lock: wakers run foreign code, so it calls
     /// [`wake_all`] when it has let go.
-    pub(super) fn raise_quietly(&self, to: i64) -> Vec<Waker> {
+    pub(crate) fn raise_quietly(&self, to: i64) -> Vec<Waker> {
         let before = self.number.fetch_max(to, SeqCst);
         if to <= before || self.lowest.load(SeqCst) > to {
             return Vec::new();
@@ -135,7 +135,8 @@ impl Watermark {
         reached.into_values().collect()
     }
 
-    pub(super) fn reset_quietly(&self, to: i64) -> Vec<Waker> {
+    /// [`Watermark::reset`] for a caller that holds a lock.
+    pub(crate) fn reset_quietly(&self, to: i64) -> Vec<Waker> {
         let mut line = self.line.lock();
         self.number.fetch_min(to, SeqCst);
         let cut_off = match to.checked_add(1) {
@@ -199,7 +200,7 @@ impl Watermark {
     }
 }
 
-pub(super) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }
 

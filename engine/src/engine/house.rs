@@ -80,16 +80,10 @@ impl Shared {
 
     /// Raises the recovery points and writes them.
     fn checkpoint(&self, logs: &[(Arc<Topic>, Arc<PartitionLog>)]) {
-        for (topic, log) in logs {
+        for (_, log) in logs {
             match log.checkpoint() {
-                Ok(state) => {
-                    // A topic that was deleted meanwhile must not be spoken of again.
-                    let _registry = self.registry.lock();
-                    if !topic.is_deleted() {
-                        log.dir().note(log.partition(), state);
-                    }
-                }
-                Err(ChangeError::Closed) => {}
+                // Closed: its topic was deleted meanwhile, and is not spoken of again.
+                Ok(_) | Err(ChangeError::Closed) => {}
                 Err(error) => {
                     tracing::error!(partition = %log.partition(), %error, "checkpoint failed");
                 }

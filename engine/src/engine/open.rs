@@ -183,15 +183,11 @@ impl Opening {
             UnrecoveredLog::open(dir, &partition, self.options.log_config(&config), clock)
                 .and_then(UnrecoveredLog::recover)
                 .map_err(|source| OpenError::Partition { partition: partition.clone(), source })?;
-        let state = if report.clean {
-            log.state()
-        } else {
+        if !report.clean {
             tracing::warn!(?report, "recovered");
-            let checkpoint = log.checkpoint();
-            checkpoint
-                .map_err(|source| OpenError::Checkpoint { partition: partition.clone(), source })?
-        };
-        dir.note(&partition, state);
+            log.checkpoint()
+                .map_err(|source| OpenError::Checkpoint { partition: partition.clone(), source })?;
+        }
         Ok(Opened { log: Arc::new(log), report, config, id })
     }
 

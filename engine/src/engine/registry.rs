@@ -163,11 +163,7 @@ impl Shared {
             write_partition_metadata(&self.options.storage, &plan.path(), id)?;
             Ok(Arc::new(log.0))
         });
-        let logs = made.into_iter().collect::<Result<Vec<_>, CreateTopicError>>()?;
-        for log in &logs {
-            log.dir().note(log.partition(), log.state());
-        }
-        Ok(logs)
+        made.into_iter().collect()
     }
 
     /// Undoes a creation that failed. What cannot be undone now is undone at the next open.

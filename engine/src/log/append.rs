@@ -8,8 +8,9 @@ use super::{
     producers::{Check, EndTransaction, Origin, ProducerAppend},
 };
 use crate::{
+    limits::MAX_LOG_END,
     record::{Batch, Decoder, SealedBatch, TimestampType},
-    types::{LeaderEpoch, Offset},
+    types::{LeaderEpoch, NO_EPOCH, Offset},
 };
 
 /// What an append did.
@@ -70,8 +71,13 @@ impl PartitionLog {
 
         let mut writer = self.writer.lock();
         writer.check_open()?;
-        self.check_epoch(epoch)?;
+        Self::check_epoch(epoch, self.latest_epoch())?;
         let mut group = Group::new(&writer, Origin::Client);
+        let records: Offset =
+            batches.iter().map(|batch| batch.header().last_offset_delta as i64 + 1).sum();
+        if group.end > MAX_LOG_END - records {
+            return Err(AppendError::Exhausted { log_end: group.end });
+        }
         let mut base_offsets = Vec::with_capacity(batches.len());
         let mut repeated = Vec::new();
         for (place, batch) in batches.iter_mut().enumerate() {
@@ -111,6 +117,7 @@ impl PartitionLog {
         let mut batches = Vec::new();
         let mut base_offsets = Vec::new();
         let mut position = 0;
+        let mut latest = self.latest_epoch();
         while position < bytes.len() {
             let at = position;
             let refuse = |error| AppendError::Batch { position: at, error };
@@ -124,6 +131,7 @@ impl PartitionLog {
             if !follows {
                 return Err(AppendError::OutOfOrder { log_end: group.end, found });
             }
+            latest = Self::check_epoch(batch.header().leader_epoch, latest)?;
             let batch = SealedBatch::check(batch.bytes().to_vec()).map_err(refuse)?;
             let marker = marker_of(&batch)?;
             group.producers.check(&writer.producers, batch.header(), found, marker)?;
@@ -150,13 +158,16 @@ impl PartitionLog {
         Ok(())
     }
 
-    fn check_epoch(&self, found: LeaderEpoch) -> Result<(), AppendError> {
-        match self.epochs.load().latest() {
-            Some(latest) if latest.epoch > found => {
-                Err(AppendError::Fenced { found, current: latest.epoch })
-            }
-            _ => Ok(()),
+    /// Terms never fall along a log: what a reader checks batches by relies on it.
+    fn check_epoch(found: LeaderEpoch, current: LeaderEpoch) -> Result<LeaderEpoch, AppendError> {
+        if found < current {
+            return Err(AppendError::Fenced { found, current });
         }
+        Ok(found)
+    }
+
+    fn latest_epoch(&self) -> LeaderEpoch {
+        self.epochs.load().latest().map_or(NO_EPOCH, |latest| latest.epoch)
     }
 
     /// Writes a group with one operation, then lets everybody see it.

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use super::{
     Cut, DamagedRange, OpenError,
     damage::{Finding, Verdict, judge},
-    folder::Folder,
+    folder::{Folder, remove_segment},
     recover::{Recovered, UnrecoveredLog},
+    state::PartitionState,
 };
 use crate::{
     error::Corruption,
-    io::Open,
+    io::{Open, SyncKind},
     segment::{
-        ActiveSegment, Damage, Scan, ScanStart, Seals, Segment, SegmentError, Suffix, Trust,
-        file_path, scan,
+        ActiveSegment, Damage, ScanStart, Seals, Segment, SegmentError, Suffix, Trust, file_path,
+        scan,
     },
     types::Offset,
 };
@@ -30,67 +31,108 @@ impl UnrecoveredLog {
             .zip(&folder.logs[1..])
             .map(|((base, len), (next, _))| self.sealed(*base, *len, *next, seals))
             .collect();
-        let mut checked_from = None;
-        let mut checked_bytes = 0;
-        let mut expected = folder.logs[first].0;
-        for (place, (base, len)) in folder.logs.iter().enumerate().skip(first) {
-            let (base, len) = (*base, *len);
-            let start = match self.missing_before(base, expected) {
-                Some(corruption) => Err(corruption),
-                None => Ok(self.start_of_scan(base, len, point)),
-            };
-            let file =
-                self.storage().open(&file_path(&self.path, base, Suffix::Log), Open::Write)?;
-            let (valid_end, next, damage) = match start {
-                Err(corruption) => {
-                    let damage = gap(corruption, 0);
-                    (0, expected, Some(damage))
-                }
-                Ok(start) => {
-                    checked_from.get_or_insert(start.expected_offset);
-                    checked_bytes += len - start.position.min(len);
-                    let gaps = self.config.compacted;
-                    let mut scan = scan(&file, base, start, len, gaps, |_, _| {})?;
-                    let follower = folder.logs.get(place + 1).map(|(base, _)| *base);
-                    if is_prepared_space(&scan, follower) {
-                        file.set_len(scan.valid_end)?;
-                        scan.damage = None;
-                    }
-                    (scan.valid_end, scan.next_offset, scan.damage)
-                }
-            };
-            expected = next;
-            if let Some(damage) = damage {
-                let found = Stop { place, base, valid_end, next, damage };
-                let (active, cut, damage) = self.stop(folder, &found, seals, &mut sealed)?;
-                let checked_from = checked_from.unwrap_or(next);
-                return Ok(Recovered { sealed, active, cut, damage, checked_from, checked_bytes });
+        let mut checked = Checked { from: None, bytes: 0, next: folder.logs[first].0 };
+        for (place, (base, _)) in folder.logs.iter().enumerate().skip(first) {
+            if let Some(found) = self.check_one(folder, place, point, &mut checked)? {
+                return self.stop(folder, &found, seals, sealed, &checked);
             }
             if place + 1 < folder.logs.len() {
-                sealed.push(self.reseal(base, seals, &sealed)?);
+                sealed.push(self.reseal(*base, seals, &sealed)?);
             }
         }
         let (last, _) = folder.logs[folder.logs.len() - 1];
         let active = self.reopen(last, seals, &sealed)?;
+        self.end(folder, &checked, sealed, active, seals)
+    }
+
+    /// Checks one segment; gives the place where it stops.
+    fn check_one(
+        &self,
+        folder: &Folder,
+        place: usize,
+        point: Offset,
+        checked: &mut Checked,
+    ) -> Result<Option<Stop>, OpenError> {
+        let (base, len) = folder.logs[place];
+        if let Some(corruption) = self.missing_before(base, checked.next) {
+            let (next, damage) = (checked.next, gap(corruption, 0));
+            return Ok(Some(Stop { place, base, valid_end: 0, next, damage }));
+        }
+        let start = self.start_of_scan(base, len, point);
+        checked.from.get_or_insert(start.expected_offset);
+        checked.bytes += len - start.position.min(len);
+        let path = file_path(&self.path, base, Suffix::Log);
+        let file = self.storage().open(&path, Open::Write)?;
+        let scan = scan(&file, base, start, len, self.config.compacted, |_, _| {})?;
+        checked.next = scan.next_offset;
+        let Some(damage) = scan.damage else { return Ok(None) };
+        let following = folder.logs.get(place + 1).map(|(next, _)| *next);
+        if self.is_reserve(&damage, scan.next_offset, following) {
+            file.set_len(scan.valid_end)?;
+            file.sync(SyncKind::All)?;
+            return Ok(None);
+        }
+        let (valid_end, next) = (scan.valid_end, scan.next_offset);
+        Ok(Some(Stop { place, base, valid_end, next, damage }))
+    }
+
+    /// Whether nothing is missing where the batches of a segment end before its file does: the next
+    /// segment goes on at that offset, so the file was not trimmed yet when it was rolled; or the rest
+    /// is what `preallocate` reserved.
+    fn is_reserve(&self, damage: &Damage, next: Offset, following: Option<Offset>) -> bool {
         let durable = self.start.state.map_or(0, |state| state.durable_end);
+        damage.is_torn_tail()
+            && match following {
+                Some(following) => following == next,
+                None => self.config.preallocate && damage.all_zero && next >= durable,
+            }
+    }
+
+    /// Every byte was checked; what is left to see is whether there are enough of them.
+    fn end(
+        &self,
+        folder: &Folder,
+        checked: &Checked,
+        sealed: Vec<Arc<Segment>>,
+        active: ActiveSegment,
+        seals: &mut Seals,
+    ) -> Result<Recovered, OpenError> {
+        let durable = self.start.state.map_or(0, |state| state.durable_end);
+        if let Some(state) = self.start.state
+            && active.next_offset() < state.log_start
+            && active.next_offset() != state.log_end
+            && durable <= state.log_start
+        {
+            drop(active);
+            return self.empty(folder, checked, state.log_start);
+        }
         if active.next_offset() < durable {
             // The file is shorter than what was durable, and ends at a batch's end.
-            let path = active.segment().path();
-            let corruption =
-                Corruption::new(path, active.len(), "log end offset", durable, expected);
-            let found = Stop {
-                place: folder.logs.len() - 1,
-                base: last,
-                valid_end: active.len(),
-                next: expected,
-                damage: gap(corruption, active.len()),
-            };
-            let (active, cut, damage) = self.stop(folder, &found, seals, &mut sealed)?;
-            let checked_from = checked_from.unwrap_or(expected);
-            return Ok(Recovered { sealed, active, cut, damage, checked_from, checked_bytes });
+            let (path, len) = (active.segment().path(), active.len());
+            let corruption = Corruption::new(path, len, "log end offset", durable, checked.next);
+            let (base, next, damage) =
+                (active.base_offset(), active.next_offset(), gap(corruption, len));
+            let place = folder.logs.partition_point(|(other, _)| *other < base);
+            let found = Stop { place, base, valid_end: len, next, damage };
+            return self.stop(folder, &found, seals, sealed, checked);
         }
-        let checked_from = checked_from.unwrap_or(expected);
-        Ok(Recovered { sealed, active, cut: None, damage: Vec::new(), checked_from, checked_bytes })
+        Ok(checked.recovered(sealed, active, None, Vec::new()))
+    }
+
+    /// Nothing durable stands at or behind the log start, and the log ends before it: what is left was
+    /// deleted, and a cut or a restart that went through it was interrupted (Kafka: `LogLoader.load`).
+    fn empty(
+        &self,
+        folder: &Folder,
+        checked: &Checked,
+        log_start: Offset,
+    ) -> Result<Recovered, OpenError> {
+        for (base, _) in folder.logs.iter().rev() {
+            remove_segment(self.storage(), &self.path, *base)?;
+            self.storage().sync_dir(&self.path)?;
+        }
+        let active = self.new_segment(log_start)?;
+        Ok(checked.recovered(Vec::new(), active, None, Vec::new()))
     }
 
     /// Segments must follow each other, unless compaction or deletion took what was between.
@@ -139,18 +181,26 @@ impl UnrecoveredLog {
         seals: &Seals,
         before: &[Arc<Segment>],
     ) -> Result<ActiveSegment, OpenError> {
-        let open =
-            |trust| ActiveSegment::open(self.storage(), &self.path, base, &self.options, trust);
-        let (mut active, believed) = match open(seals.get(base).map_or(Trust::Indexes, Trust::Seal))
-        {
-            Err(SegmentError::Corrupt(corruption)) => {
-                tracing::warn!(%corruption, "the indexes are made anew from the log");
-                (open(Trust::Nothing)?, base)
-            }
-            other => (other?, self.start.recovery_point.max(base)),
-        };
+        let (mut active, believed) = self.open_segment(base, seals)?;
         self.restore_aborted(&mut active, before, believed)?;
         Ok(active)
+    }
+
+    /// The segment, and below which offset its aborted transactions are believed.
+    fn open_segment(
+        &self,
+        base: Offset,
+        seals: &Seals,
+    ) -> Result<(ActiveSegment, Offset), OpenError> {
+        let open =
+            |trust| ActiveSegment::open(self.storage(), &self.path, base, &self.options, trust);
+        match open(seals.get(base).map_or(Trust::Indexes, Trust::Seal)) {
+            Err(SegmentError::Corrupt(corruption)) => {
+                tracing::warn!(%corruption, "the indexes are made anew from the log");
+                Ok((open(Trust::Nothing)?, base))
+            }
+            other => Ok((other?, self.start.recovery_point.max(base))),
+        }
     }
 
     /// Ends the log at a damaged place, one way or the other.
@@ -159,8 +209,9 @@ impl UnrecoveredLog {
         folder: &Folder,
         found: &Stop,
         seals: &mut Seals,
-        sealed: &mut Vec<Arc<Segment>>,
-    ) -> Result<(ActiveSegment, Option<Cut>, Vec<DamagedRange>), OpenError> {
+        mut sealed: Vec<Arc<Segment>>,
+        checked: &Checked,
+    ) -> Result<Recovered, OpenError> {
         let later = &folder.logs[found.place + 1..];
         let verdict = judge(Finding {
             valid_until: found.next,
@@ -172,9 +223,10 @@ impl UnrecoveredLog {
         });
         tracing::warn!(partition = %self.partition, ?verdict, cause = %found.damage.corruption, "damaged log");
         if verdict == Verdict::Refuse {
-            let (active, damage) = self.keep(folder, found, seals, sealed)?;
-            return Ok((active, None, damage));
+            let (active, damage) = self.keep(folder, found, seals, &mut sealed)?;
+            return Ok(checked.recovered(sealed, active, None, damage));
         }
+        self.claim_less(folder, found.next)?;
         let cut = super::damage::cut(
             self.storage(),
             &self.path,
@@ -186,16 +238,35 @@ impl UnrecoveredLog {
         )?;
         // A segment that a gap precedes goes whole: the one before it is appended to again.
         let is_gap = found.valid_end == 0 && found.next != found.base;
-        let active = match sealed.last().filter(|_| is_gap) {
+        let active = match sealed.pop_if(|_| is_gap) {
             Some(before) => {
-                let base = before.base_offset();
-                sealed.pop();
-                self.storage().remove_file(&file_path(&self.path, found.base, Suffix::Log))?;
-                self.reopen(base, seals, sealed)?
+                remove_segment(self.storage(), &self.path, found.base)?;
+                self.storage().sync_dir(&self.path)?;
+                self.reopen(before.base_offset(), seals, &sealed)?
             }
-            None => self.reopen(found.base, seals, sealed)?,
+            None => self.reopen(found.base, seals, &sealed)?,
         };
-        Ok((active, Some(cut), Vec::new()))
+        Ok(checked.recovered(sealed, active, Some(cut), Vec::new()))
+    }
+
+    /// Before anything is cut, the checkpoints cease to speak of it: they would vouch for what is
+    /// appended in its place (redpanda#31470).
+    fn claim_less(&self, folder: &Folder, end: Offset) -> Result<(), OpenError> {
+        let (start, first) = (&self.start, folder.logs[0].0);
+        let state = start.state.unwrap_or(PartitionState {
+            log_start: start.log_start.unwrap_or(first),
+            recovery_point: start.recovery_point,
+            durable_end: start.recovery_point,
+            high_watermark: start.high_watermark.unwrap_or(0),
+            log_end: start.recovery_point,
+            epochs_crc: None,
+        });
+        if start.recovery_point.max(state.durable_end).max(state.log_start) > end {
+            let log_start = state.log_start.min(end);
+            let state = PartitionState { log_start, ..state.lowered_to(end) };
+            self.dir.persist_one(&self.partition, state)?;
+        }
+        Ok(())
     }
 
     /// Leaves every byte where it is: what is valid stays readable, and an empty segment behind it all
@@ -208,30 +279,21 @@ impl UnrecoveredLog {
         sealed: &mut Vec<Arc<Segment>>,
     ) -> Result<(ActiveSegment, Vec<DamagedRange>), OpenError> {
         let mut ranges = Vec::new();
-        let mut end = found.next;
+        let mut end = found.next.min(found.base);
         for (place, (base, len)) in folder.logs.iter().enumerate().skip(found.place) {
-            let file =
-                self.storage().open(&file_path(&self.path, *base, Suffix::Log), Open::Read)?;
-            let mut start = ScanStart { position: 0, expected_offset: *base };
-            let mut valid_end = 0;
-            loop {
-                let gaps = self.config.compacted;
-                let scan = scan(&file, *base, start, *len, gaps, |_, _| {})?;
-                if scan.valid_end > start.position {
-                    (end, valid_end) = (end.max(scan.next_offset), scan.valid_end);
-                }
-                let Some(damage) = scan.damage else { break };
-                let resumes = damage.resumes_at.filter(|(position, _)| *position > damage.position);
+            // What is missing behind a damage was damaged too.
+            let is_known = ranges.last().is_some_and(|range: &DamagedRange| range.offset == end);
+            let missing = self.missing_before(*base, end).filter(|_| *len > 0 && !is_known);
+            if let Some(corruption) = missing {
                 ranges.push(DamagedRange {
-                    corruption: damage.corruption,
+                    corruption,
                     segment: *base,
-                    position: damage.position,
-                    offset: scan.next_offset,
-                    resumes_at: resumes.map(|(position, header)| (position, header.base_offset)),
+                    position: 0,
+                    offset: end,
+                    resumes_at: Some((0, *base)),
                 });
-                let Some((position, header)) = resumes else { break };
-                start = ScanStart { position, expected_offset: header.base_offset };
             }
+            let valid_end = self.survey(*base, *len, &mut end, &mut ranges)?;
             let next = folder.logs.get(place + 1).map_or(end, |(next, _)| *next);
             if *len > 0 {
                 sealed.push(self.sealed(*base, valid_end, next, seals));
@@ -249,9 +311,63 @@ impl UnrecoveredLog {
         let durable = self.start.state.map_or(0, |state| state.durable_end);
         let base = end.max(durable);
         let exists = folder.logs.iter().any(|(other, len)| *other == base && *len == 0);
+        // Nothing is aborted in an empty segment.
         let active =
-            if exists { self.reopen(base, seals, sealed)? } else { self.new_segment(base)? };
+            if exists { self.open_segment(base, seals)?.0 } else { self.new_segment(base)? };
         Ok((active, ranges))
+    }
+
+    /// Finds all damage in one segment. Gives the byte behind its last batch; `end` rises to the offset
+    /// there.
+    fn survey(
+        &self,
+        base: Offset,
+        len: u64,
+        end: &mut Offset,
+        ranges: &mut Vec<DamagedRange>,
+    ) -> Result<u64, OpenError> {
+        let file = self.storage().open(&file_path(&self.path, base, Suffix::Log), Open::Read)?;
+        let mut start = ScanStart { position: 0, expected_offset: base };
+        let mut valid_end = 0;
+        loop {
+            let scan = scan(&file, base, start, len, self.config.compacted, |_, _| {})?;
+            if scan.valid_end > start.position {
+                (*end, valid_end) = ((*end).max(scan.next_offset), scan.valid_end);
+            }
+            let Some(damage) = scan.damage else { return Ok(valid_end) };
+            let resumes = damage.resumes_at.filter(|(position, _)| *position > damage.position);
+            ranges.push(DamagedRange {
+                corruption: damage.corruption,
+                segment: base,
+                position: damage.position,
+                offset: scan.next_offset,
+                resumes_at: resumes.map(|(position, header)| (position, header.base_offset)),
+            });
+            let Some((position, header)) = resumes else { return Ok(valid_end) };
+            start = ScanStart { position, expected_offset: header.base_offset };
+        }
+    }
+}
+
+/// How far the check came.
+struct Checked {
+    /// Where it began.
+    from: Option<Offset>,
+    bytes: u64,
+    /// Offset behind the last batch.
+    next: Offset,
+}
+
+impl Checked {
+    fn recovered(
+        &self,
+        sealed: Vec<Arc<Segment>>,
+        active: ActiveSegment,
+        cut: Option<Cut>,
+        damage: Vec<DamagedRange>,
+    ) -> Recovered {
+        let checked_from = self.from.unwrap_or(self.next);
+        Recovered { sealed, active, cut, damage, checked_from, checked_bytes: self.bytes }
     }
 }
 
@@ -275,13 +391,6 @@ fn gap(corruption: Corruption, position: u64) -> Damage {
         all_zero: false,
         undecided: false,
     }
-}
-
-/// Whether only zeros stand behind the last batch of a segment that another one follows without a
-/// gap: space that was reserved, whose trimming at the roll did not reach the device.
-fn is_prepared_space(scan: &Scan, follower: Option<Offset>) -> bool {
-    let all_zero = scan.damage.as_ref().is_some_and(|damage| damage.all_zero);
-    all_zero && follower == Some(scan.next_offset)
 }
 
 impl Stop {

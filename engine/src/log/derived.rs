@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    OpenError,
+    DamagedRange, OpenError,
     checkpoint::{CheckpointError, LEADER_EPOCHS},
     epochs::LeaderEpochs,
     producers::{
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Corruption, IoError},
     io::Storage,
-    record::{Batch, BatchError, Decoder},
+    record::{Batch, BatchError, BatchHeader, Decoder},
     segment::{ActiveSegment, Segment, SegmentError, SegmentSet},
     types::{LeaderEpoch, Offset},
 };
@@ -27,12 +27,18 @@ impl UnrecoveredLog {
         &self,
         set: &SegmentSet,
         clean: bool,
+        damage: &[DamagedRange],
         log_start: Offset,
         log_end: Offset,
         rebuilt: &mut Vec<Corruption>,
     ) -> Result<LeaderEpochs, OpenError> {
         let loaded = match LeaderEpochs::load(self.storage(), &self.path) {
-            Ok(loaded) => Ok(loaded.unwrap_or_default()),
+            Ok(Some(loaded)) => Ok(loaded),
+            Ok(None) if self.start.state.is_some_and(|state| state.epochs_crc.is_some()) => {
+                let path = self.path.join(LEADER_EPOCHS);
+                Err(Corruption::new(path, 0, "leader epochs", "a file", "none"))
+            }
+            Ok(None) => Ok(LeaderEpochs::new()),
             Err(CheckpointError::Io(error)) => return Err(error.into()),
             Err(CheckpointError::Corrupt(corruption)) => Err(corruption),
         };
@@ -54,17 +60,16 @@ impl UnrecoveredLog {
             Ok(epochs) => (epochs, false),
             Err(corruption) => {
                 rebuilt.push(corruption);
-                (LeaderEpochs::rebuild(terms(set)?), true)
+                (LeaderEpochs::rebuild(terms(set.as_slice(), damage, log_start)?), true)
             }
         };
         changed |= epochs.truncate_from_end(log_end);
         if !clean && self.start.state.is_none() {
             // Our checkpoint is written before a term's first batch, so one that it does not know is
             // damage. Kafka's may be behind.
-            for segment in set.from(self.start.recovery_point) {
-                for (offset, epoch) in terms_of(segment)? {
-                    changed |= epochs.observe(offset, epoch);
-                }
+            let segments = set.from(self.start.recovery_point);
+            for (offset, epoch) in terms(segments, damage, log_start)? {
+                changed |= epochs.observe(offset, epoch);
             }
         }
         // Last: a segment that is kept may begin before the log start.
@@ -75,8 +80,7 @@ impl UnrecoveredLog {
         Ok(epochs)
     }
 
-    /// The producers' state at the log end: the newest snapshot that can be read, and what the log
-    /// holds behind it.
+    /// The producers' state at the log end.
     pub(super) fn producers(
         &self,
         set: &SegmentSet,
@@ -85,19 +89,15 @@ impl UnrecoveredLog {
         log_end: Offset,
         rebuilt: &mut Vec<Corruption>,
     ) -> Result<ProducerStates, OpenError> {
-        let now = self.clock.wall_ms();
         drop_snapshots_above(self.storage(), &self.path, log_end)?;
-        let (mut states, damaged) =
-            load_newest_snapshot(self.storage(), &self.path, log_start, log_end, now)?;
-        rebuilt.extend(damaged);
-        let mut aborted = Vec::new();
-        let from = states.end_offset().max(found.active.base_offset());
-        for segment in set.from(states.end_offset()) {
-            replay(segment, &mut states, now, &mut aborted)?;
-        }
-        states.log_start_moved(log_start);
-        set_aborted(&mut found.active, from, aborted)?;
-        Ok(states)
+        let now = self.clock.wall_ms();
+        let (storage, damage) = (self.storage(), &found.damage);
+        let mut producers = producers_at(storage, &self.path, set, damage, log_end, now)?;
+        rebuilt.extend(producers.damaged);
+        producers.states.log_start_moved(log_start);
+        let from = producers.snapshot.max(found.active.base_offset());
+        set_aborted(&mut found.active, from, producers.aborted)?;
+        Ok(producers.states)
     }
 
     /// Makes the index of a segment's aborted transactions say what the batches say from `believed` on:
@@ -116,11 +116,43 @@ impl UnrecoveredLog {
         let mut aborted = Vec::new();
         for segment in before.iter().chain([active.segment()]) {
             if segment.next_offset() > states.end_offset() {
-                replay(segment, &mut states, now, &mut aborted)?;
+                replay(segment, &[], &mut states, now, &mut aborted)?;
             }
         }
         set_aborted(active, from, aborted)
     }
+}
+
+/// The state of a log's producers, as its files say it.
+pub(super) struct ProducersAt {
+    pub(super) states: ProducerStates,
+    /// Offset of the snapshot that it comes from.
+    pub(super) snapshot: Offset,
+    /// Snapshots that could not be read.
+    pub(super) damaged: Vec<Corruption>,
+    /// Aborted transactions whose marker stands behind the snapshot.
+    pub(super) aborted: Vec<AbortedTransaction>,
+}
+
+/// The producers of the log in `set`, which ends at `log_end`: the newest snapshot that can be read, and
+/// what the log holds behind it. Deleted records count as long as their segment is there: the log start
+/// may have no snapshot, and a repeated send is to be recognised all the same.
+pub(super) fn producers_at(
+    storage: &Storage,
+    dir: &Path,
+    set: &SegmentSet,
+    damage: &[DamagedRange],
+    log_end: Offset,
+    now_ms: i64,
+) -> Result<ProducersAt, SegmentError> {
+    let first = set.first().map_or(log_end, |first| first.base_offset()).min(log_end);
+    let (mut states, damaged) = load_newest_snapshot(storage, dir, first, log_end, now_ms)?;
+    let snapshot = states.end_offset();
+    let mut aborted = Vec::new();
+    for segment in set.from(snapshot) {
+        replay(segment, damage, &mut states, now_ms, &mut aborted)?;
+    }
+    Ok(ProducersAt { states, snapshot, damaged, aborted })
 }
 
 /// From `from` on, `aborted` is what the batches say.
@@ -141,39 +173,43 @@ fn set_aborted(
     Ok(active.restore_transactions(from, aborted)?)
 }
 
-/// Base offset and leader epoch of every batch.
-fn terms(set: &SegmentSet) -> Result<Vec<(Offset, LeaderEpoch)>, SegmentError> {
-    let mut terms = Vec::new();
-    for segment in set {
-        terms.extend(terms_of(segment)?);
-    }
-    Ok(terms)
-}
-
-/// Where the leader epoch changes within a segment.
-fn terms_of(segment: &Segment) -> Result<Vec<(Offset, LeaderEpoch)>, SegmentError> {
+/// Where terms begin: base offset and leader epoch of their first batches. Deleted batches do not count:
+/// their terms may be later ones than those of the records that took their place after a truncation.
+fn terms(
+    segments: &[Arc<Segment>],
+    damage: &[DamagedRange],
+    log_start: Offset,
+) -> Result<Vec<(Offset, LeaderEpoch)>, SegmentError> {
     let mut terms: Vec<(Offset, LeaderEpoch)> = Vec::new();
-    for item in segment.headers(0) {
-        let header = item?.1;
-        if terms.last().is_none_or(|(_, epoch)| *epoch != header.leader_epoch) {
-            terms.push((header.base_offset, header.leader_epoch));
-        }
+    for segment in segments {
+        for_each_sound(segment, 0, damage, |_, header| {
+            let is_new = terms.last().is_none_or(|(_, last)| *last != header.leader_epoch);
+            if is_new && header.next_offset() > log_start {
+                terms.push((header.base_offset, header.leader_epoch));
+            }
+            Ok(())
+        })?;
     }
     Ok(terms)
 }
 
 /// Notes the batches of a segment that `states` has not seen yet.
-pub(super) fn replay(
+fn replay(
     segment: &Segment,
+    damage: &[DamagedRange],
     states: &mut ProducerStates,
     now_ms: i64,
     aborted: &mut Vec<AbortedTransaction>,
 ) -> Result<(), SegmentError> {
     let from = states.end_offset().max(segment.base_offset());
-    let Some((start, _)) = segment.locate(from)? else { return Ok(()) };
+    let is_whole = damage.iter().all(|range| range.segment != segment.base_offset());
+    let start = match is_whole.then(|| segment.locate(from)).transpose()? {
+        Some(Some((start, _))) => start,
+        Some(None) => return Ok(()),
+        None => 0,
+    };
     let mut decoder = Decoder::new();
-    for item in segment.headers(start) {
-        let (position, header) = item?;
+    for_each_sound(segment, start, damage, |position, header| {
         let mut marker = None;
         if header.attributes.is_control() {
             let bytes = segment.read(position, segment.len(), header.total_bytes(), true)?;
@@ -181,7 +217,36 @@ pub(super) fn replay(
             let batch = Batch::check(&bytes).map_err(refuse)?;
             marker = batch.marker(&mut decoder).map_err(refuse)?.map(EndTransaction::from);
         }
-        aborted.extend(states.replay(&header, marker, now_ms));
+        aborted.extend(states.replay(header, marker, now_ms));
+        Ok(())
+    })
+}
+
+/// Walks over the batches of a segment from byte `start` on, around what is known to be damaged.
+fn for_each_sound(
+    segment: &Segment,
+    start: u64,
+    damage: &[DamagedRange],
+    mut visit: impl FnMut(u64, &BatchHeader) -> Result<(), SegmentError>,
+) -> Result<(), SegmentError> {
+    let mut stretches = vec![(start, u64::MAX)];
+    for range in damage.iter().filter(|range| range.segment == segment.base_offset()) {
+        if let Some(last) = stretches.last_mut() {
+            last.1 = range.position;
+        }
+        match range.resumes_at {
+            Some((position, _)) => stretches.push((position, u64::MAX)),
+            None => break,
+        }
+    }
+    for (mut position, end) in stretches {
+        let mut headers = segment.headers(position);
+        while position < end {
+            let Some(item) = headers.next() else { break };
+            let (at, header) = item?;
+            visit(at, &header)?;
+            position = at + header.total_bytes() as u64;
+        }
     }
     Ok(())
 }

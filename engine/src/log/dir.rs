@@ -13,7 +13,10 @@ use super::{
         CheckpointError, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, remove_clean_shutdown,
         write_clean_shutdown, write_offsets,
     },
-    state::{Closed, DirState, LogStartConflict, PartitionState, StartState, Witnesses, start_of},
+    state::{
+        Checkpoint, Closed, DirState, LogStartConflict, PartitionState, StartState, Witnesses,
+        own_states, start_of,
+    },
 };
 use crate::{
     commit::{GroupCommit, Strategy},
@@ -73,12 +76,7 @@ impl LogDir {
         for error in &damaged {
             tracing::warn!(%error, "a checkpoint is damaged and not believed");
         }
-        // Where another program has closed the folder since, our numbers are overtaken.
-        let ours = found
-            .state
-            .as_ref()
-            .filter(|state| state.closed == Closed::Clean || !found.clean_marker);
-        let states = ours.map(|state| state.partitions.clone()).unwrap_or_default();
+        let states = own_states(&found);
         let dir = Self {
             storage: storage.clone(),
             path: path.into(),
@@ -127,8 +125,9 @@ impl LogDir {
         start_of(&self.found, partition)
     }
 
-    /// What the next checkpoint says of a partition.
-    pub fn note(&self, partition: &TopicPartition, state: PartitionState) {
+    /// What the next checkpoint says of a partition. The partition's log tells it: a state from elsewhere
+    /// may be overtaken by a truncation.
+    pub(super) fn note(&self, partition: &TopicPartition, state: PartitionState) {
         self.states.lock().insert(partition.clone(), state);
     }
 
@@ -139,8 +138,16 @@ impl LogDir {
         state: PartitionState,
     ) -> Result<(), IoError> {
         let mut states = self.states.lock();
-        states.insert(partition.clone(), state);
-        self.write(Closed::Open, &states)
+        let before = states.insert(partition.clone(), state);
+        let written = self.write(Closed::Open, &states);
+        if written.is_err() {
+            // What was refused must not come true with another partition's checkpoint.
+            match before {
+                Some(before) => states.insert(partition.clone(), before),
+                None => states.remove(partition),
+            };
+        }
+        written
     }
 
     /// Partitions are gone: no checkpoint speaks of them any more.
@@ -201,17 +208,31 @@ impl LogDir {
         &self,
         states: &BTreeMap<TopicPartition, PartitionState>,
     ) -> Result<(), IoError> {
-        let offsets = |of: fn(&PartitionState) -> Offset| {
-            states.iter().map(|(partition, state)| (partition.clone(), of(state))).collect()
+        let found = &self.found;
+        let write = |name: &str, found: &Checkpoint, of: fn(&PartitionState) -> Offset| {
+            let mut offsets = self.not_opened(found, states);
+            offsets.extend(states.iter().map(|(partition, state)| (partition.clone(), of(state))));
+            write_offsets(&self.storage, &self.path.join(name), &offsets)
         };
-        let files: [(&str, BTreeMap<TopicPartition, Offset>); 3] = [
-            (RECOVERY_POINTS, offsets(|state| state.recovery_point)),
-            (LOG_STARTS, offsets(|state| state.log_start)),
-            (HIGH_WATERMARKS, offsets(|state| state.high_watermark)),
-        ];
-        for (name, offsets) in files {
-            write_offsets(&self.storage, &self.path.join(name), &offsets)?;
-        }
-        Ok(())
+        write(RECOVERY_POINTS, &found.recovery_points, |state| state.recovery_point)?;
+        write(LOG_STARTS, &found.log_starts, |state| state.log_start)?;
+        write(HIGH_WATERMARKS, &found.high_watermarks, |state| state.high_watermark)
+    }
+
+    /// What was found of partitions that were not opened yet: nothing else speaks of what another program
+    /// left of them.
+    fn not_opened(
+        &self,
+        found: &Checkpoint,
+        states: &BTreeMap<TopicPartition, PartitionState>,
+    ) -> BTreeMap<TopicPartition, Offset> {
+        let Checkpoint::Read(lines) = found else { return BTreeMap::new() };
+        let forgotten = self.forgotten.lock();
+        lines
+            .iter()
+            .filter(|(partition, _)| !states.contains_key(partition))
+            .filter(|(partition, _)| !forgotten.contains(partition))
+            .map(|(partition, line)| (partition.clone(), line.offset))
+            .collect()
     }
 }

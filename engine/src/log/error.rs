@@ -62,6 +62,12 @@ pub enum AppendError {
         /// The latest one.
         current: LeaderEpoch,
     },
+    /// The log has no offsets left ([`crate::limits::MAX_LOG_END`]).
+    #[error("the log ends at offset {log_end} and has no offsets left")]
+    Exhausted {
+        /// The log end offset.
+        log_end: Offset,
+    },
     /// The producer's epoch or sequence is refused.
     #[error(transparent)]
     Producer(#[from] ProducerError),

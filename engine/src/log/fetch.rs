@@ -98,10 +98,11 @@ impl Fetched {
                 let at = position + error.position as u64;
                 Corruption::new(self.path(), at, error.what, error.expected, error.found)
             })?;
-            self.check_place(&header, expected, position)?;
+            // What is appended meanwhile may be of a term that is not known here.
             if header.next_offset() > upper {
                 break;
             }
+            self.check_place(&header, expected, position)?;
             at += header.total_bytes();
             expected = Some(header.next_offset());
         }
@@ -180,25 +181,47 @@ impl PartitionLog {
         max_bytes: usize,
         isolation: Isolation,
     ) -> Result<Fetched, ReadError> {
-        match self.fetch_once(offset, max_bytes, isolation) {
-            // A segment that was never opened may be deleted between the snapshot and its first use.
-            Err(ReadError::Io(error)) if error.is_not_found() => {}
-            Err(ReadError::Truncated { .. }) => {}
-            other => return other,
+        let fetched = self.steady(|watermarks| {
+            let upper = self.upper(isolation, watermarks);
+            self.fetch_below(upper, offset, max_bytes, *watermarks)
+        })?;
+        if !fetched.is_empty() {
+            self.metrics.fetched(fetched.bytes.len());
         }
-        self.fetch_once(offset, max_bytes, isolation)
+        Ok(fetched)
     }
 
-    fn fetch_once(
+    /// Reads while the log stays what `watermarks` say: behind a truncation other records may stand, that
+    /// are not committed yet.
+    fn steady<T>(
         &self,
+        read: impl Fn(&WatermarksSnapshot) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let once = || {
+            let watermarks = self.tail.snapshot();
+            let result = read(&watermarks);
+            if self.tail.is_current(watermarks.generation) {
+                return result;
+            }
+            Err(ReadError::Truncated { path: self.path.clone() })
+        };
+        match once() {
+            // A segment that was never opened may be deleted between the snapshot and its first use.
+            Err(ReadError::Io(error)) if error.is_not_found() => once(),
+            Err(ReadError::Truncated { .. }) => once(),
+            other => other,
+        }
+    }
+
+    pub(super) fn fetch_below(
+        &self,
+        upper: Offset,
         offset: Offset,
         max_bytes: usize,
-        isolation: Isolation,
+        watermarks: WatermarksSnapshot,
     ) -> Result<Fetched, ReadError> {
-        let watermarks = self.tail.snapshot();
-        let upper = self.upper(isolation, &watermarks);
-        if offset < watermarks.log_start || offset > watermarks.log_end {
-            let (log_start, log_end) = (watermarks.log_start, watermarks.log_end);
+        let WatermarksSnapshot { log_start, log_end, .. } = watermarks;
+        if offset < log_start || offset > log_end {
             return Err(ReadError::OutOfRange { offset, log_start, log_end });
         }
         let mut fetched = Fetched {
@@ -208,6 +231,7 @@ impl PartitionLog {
             first: offset,
             next: offset,
             gaps_allowed: self.config().compacted,
+            // After `upper`: no record below it is of a term that is not among these.
             epochs: self.epochs.load_full(),
             watermarks,
         };
@@ -215,27 +239,30 @@ impl PartitionLog {
             return Ok(fetched);
         }
         let set = self.segments.load();
+        if set.first().is_some_and(|first| offset < first.base_offset()) {
+            // Retention was faster.
+            let log_start = self.tail.snapshot().log_start;
+            return Err(ReadError::OutOfRange { offset, log_start, log_end });
+        }
         if let Some(corruption) = self.damage_at(&set, offset) {
             return Err(corruption.into());
         }
         for segment in set.from(offset) {
-            // One view for both steps: a truncation between them is an error, not a wrong answer.
             let view = segment.view();
-            let Some((position, header)) = self.locate(&view, offset)? else {
+            let Some((position, header)) = self.locate(view, offset)? else {
                 continue; // the rest of this segment was compacted away
             };
             if header.base_offset > offset && !fetched.gaps_allowed {
-                let path = segment.path();
-                let corruption =
-                    Corruption::new(path, position, "base offset", offset, header.base_offset);
-                return Err(corruption.into());
+                let (path, found) = (segment.path(), header.base_offset);
+                return Err(Corruption::new(path, position, "base offset", offset, found).into());
             }
             fetched.position = position;
-            fetched.first = header.base_offset;
             fetched.bytes = view.read(position, view.len(), max_bytes, true)?;
             fetched.segment = Some(segment.clone());
             fetched.keep_below(upper)?;
-            self.metrics.fetched(fetched.bytes.len());
+            if !fetched.is_empty() {
+                fetched.first = header.base_offset;
+            }
             return Ok(fetched);
         }
         Ok(fetched)
@@ -259,7 +286,7 @@ impl PartitionLog {
     /// are found too.
     fn locate(
         &self,
-        view: &SegmentView<'_>,
+        view: SegmentView<'_>,
         offset: Offset,
     ) -> Result<Option<(u64, BatchHeader)>, ReadError> {
         let corrupt = match view.locate(offset) {
@@ -318,7 +345,15 @@ impl PartitionLog {
     /// The first record whose timestamp is `timestamp` (milliseconds) or later, with its own timestamp
     /// and offset; `None` where there is none that a consumer may read.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(i64, Offset)>, ReadError> {
-        let (log_start, upper) = (self.tail.snapshot().log_start, self.readable().get());
+        self.steady(|watermarks| self.look_up(timestamp, watermarks.log_start))
+    }
+
+    fn look_up(
+        &self,
+        timestamp: i64,
+        log_start: Offset,
+    ) -> Result<Option<(i64, Offset)>, ReadError> {
+        let upper = self.readable().get();
         let set = self.segments.load();
         for segment in set.from(log_start) {
             let newest = segment.max_timestamp()?.map_or(-1, |(newest, _)| newest);

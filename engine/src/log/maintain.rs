@@ -12,8 +12,8 @@ use super::{
 use crate::{
     commit::CommitFile,
     error::IoError,
-    io::SyncKind,
-    segment::{ActiveSegment, SegmentError, SegmentSet},
+    io::{File, SyncKind},
+    segment::{ActiveSegment, Segment, SegmentError, SegmentSet},
     types::{Durability, Offset},
 };
 
@@ -22,7 +22,8 @@ use crate::{
 pub enum ClosedLog {
     /// Everything is on disk in Kafka's shape: the next open need not check it.
     Clean,
-    /// Acknowledged data is damaged and nobody has decided: the next open must find it again.
+    /// The next open must look at everything again: acknowledged data is damaged and nobody has decided,
+    /// or a change of the log stopped half-way.
     Damaged,
 }
 
@@ -66,7 +67,11 @@ impl PartitionLog {
             Ok(sealed) => sealed,
             Err((old, error)) => {
                 writer.active = old;
-                remove_segment(storage, &self.path, base)?;
+                let removed = remove_segment(storage, &self.path, base);
+                if let Err(error) = removed.and_then(|()| storage.sync_dir(&self.path)) {
+                    tracing::error!(%error, "a segment that was not begun stays: no more appends");
+                    writer.state = WriterState::Failed;
+                }
                 return Err(error);
             }
         };
@@ -86,48 +91,58 @@ impl PartitionLog {
     }
 
     /// Makes everything durable that stands in the log now, indexes and producers' state too, and
-    /// raises the recovery point to there. What it gives is for [`super::LogDir::note`]; the recovery
-    /// point counts once that is persisted.
+    /// raises the recovery point to there. It counts once the log dir is persisted
+    /// ([`super::LogDir::persist`]), which is told of it; what it is told comes back.
     pub fn checkpoint(&self) -> Result<PartitionState, ChangeError> {
+        let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
         match writer.state {
             WriterState::Open => {}
+            // What is on disk says no more than what is known.
             WriterState::Damaged(_) => return Ok(self.state()),
-            WriterState::Closed => return Err(ChangeError::Closed),
+            WriterState::Failed | WriterState::Closed => return Err(ChangeError::Closed),
         }
         let marks = self.tail.snapshot();
         if marks.recovery_point == marks.log_end && writer.unsynced.is_empty() {
-            return Ok(self.state());
+            return Ok(self.note());
         }
         writer.active.write_indexes()?;
-        let mut files = writer.active.index_files();
+        let files = writer.active.index_files();
         let pending = mem::take(&mut writer.unsynced);
         let (offset, snapshot) = (writer.producers.end_offset(), writer.producers.to_bytes());
         drop(writer);
 
-        let synced = self.commit(marks.log_end).map_err(ChangeError::from).and_then(|()| {
-            for segment in &pending {
-                files.extend(files_of(self.storage(), segment)?);
-            }
-            let results = self.storage().sync_all(&files, SyncKind::All);
-            Ok(results.into_iter().collect::<Result<(), _>>()?)
-        });
-        if let Err(error) = synced {
-            // Those that were deleted meanwhile need no sync any more.
-            let set = self.segments.load();
-            let is_there = |base| set.iter().any(|segment| segment.base_offset() == base);
-            let still = pending.into_iter().filter(|segment| is_there(segment.base_offset()));
-            self.writer.lock().unsynced.extend(still);
+        if let Err(error) = self.sync_up_to(marks.log_end, files, &pending) {
+            self.writer.lock().unsynced.extend(pending);
             return Err(error);
         }
-        let path = snapshot_path(&self.path, offset);
-        self.storage().replace(&path, &snapshot)?;
-        if !self.tail.checkpointed(marks.log_end, marks.generation) {
-            // A truncation overtook this: the snapshot speaks of records that are gone.
-            self.storage().remove_file(&path)?;
-        }
+        self.storage().replace(&snapshot_path(&self.path, offset), &snapshot)?;
+        self.tail.checkpointed(marks.log_end, marks.generation);
         self.drop_stray_snapshots(&[marks.recovery_point, marks.log_end])?;
-        Ok(self.state())
+        Ok(self.note())
+    }
+
+    /// Syncs the log up to `end`, index files, and all files of sealed segments.
+    fn sync_up_to(
+        &self,
+        end: Offset,
+        mut files: Vec<File>,
+        sealed: &[Arc<Segment>],
+    ) -> Result<(), ChangeError> {
+        self.commit(end)?;
+        for segment in sealed {
+            files.extend(files_of(self.storage(), segment)?);
+        }
+        let results = self.storage().sync_all(&files, SyncKind::All);
+        Ok(results.into_iter().collect::<Result<(), _>>()?)
+    }
+
+    /// Tells the log dir what the next checkpoint is to say. `changes` is held, or the log is not shared
+    /// yet: what is told is never overtaken.
+    pub(super) fn note(&self) -> PartitionState {
+        let state = self.state();
+        self.dir.note(&self.partition, state);
+        state
     }
 
     /// Removes the producers' snapshots that no recovery will ask for: all but those at a segment's
@@ -180,55 +195,64 @@ impl PartitionLog {
 
     /// Deletes the segments that retention or the log start has given up.
     fn retain(&self, now: Duration) -> Result<(), ChangeError> {
+        let _changes = self.changes.lock();
         let set = self.segments.load_full();
-        let marks = self.tail.snapshot();
-        let count = expired(
-            &extents(&set)?,
-            &self.config,
-            self.clock.wall_ms(),
-            marks.log_start,
-            marks.high_watermark,
-        );
+        let count = self.expired(&set)?;
         if count == 0 {
             return Ok(());
         }
-        if count == set.len() {
-            let mut writer = self.writer.lock();
-            let is_unchanged = Arc::ptr_eq(&*self.segments.load(), &set);
-            if writer.active.is_empty() || !is_unchanged {
-                drop(writer);
-                return if count > 1 { self.delete_prefix(count - 1, now) } else { Ok(()) };
-            }
-            self.roll(&mut writer)?;
-        }
-        self.delete_prefix(count, now)
+        let kept = match set.as_slice().get(count) {
+            Some(kept) => kept.base_offset(),
+            None => self.give_up_active(&set)?,
+        };
+        self.delete_before(kept, now)
     }
 
-    /// Deletes the `count` oldest segments: the log start is raised durably, the segments leave the
-    /// snapshot, their files are marked, and removed after `file.delete.delay.ms`.
-    fn delete_prefix(&self, count: usize, now: Duration) -> Result<(), ChangeError> {
-        let Some(start) = self.segments.load().as_slice().get(count).map(|it| it.base_offset())
-        else {
-            return Ok(());
-        };
+    fn expired(&self, set: &SegmentSet) -> Result<usize, ChangeError> {
+        let (extents, marks) = (extents(set)?, self.tail.snapshot());
+        let now_ms = self.clock.wall_ms();
+        Ok(expired(&extents, &self.config, now_ms, marks.log_start, marks.high_watermark))
+    }
+
+    /// Every segment of `set` has expired, the one that is appended to as well: it is rolled, unless it
+    /// was appended to since. Gives the base offset of the first segment that stays.
+    fn give_up_active(&self, set: &SegmentSet) -> Result<Offset, ChangeError> {
+        let mut writer = self.writer.lock();
+        if !matches!(writer.state, WriterState::Open) {
+            return Err(ChangeError::Closed);
+        }
+        let is_unchanged =
+            set.last().is_some_and(|last| Arc::ptr_eq(last, writer.active.segment()));
+        if is_unchanged && !writer.active.is_empty() && self.expired(set)? == set.len() {
+            self.roll(&mut writer)?;
+            return Ok(writer.active.base_offset());
+        }
+        Ok(set.last().map_or(0, |last| last.base_offset()))
+    }
+
+    /// Deletes the segments that end at or before `start`: the log start is raised durably, the segments
+    /// leave the snapshot, their files are marked, and removed after `file.delete.delay.ms`.
+    fn delete_before(&self, start: Offset, now: Duration) -> Result<(), ChangeError> {
         self.advance_start(start)?;
         let mut writer = self.writer.lock();
+        if writer.state.is_over() {
+            return Err(ChangeError::Closed);
+        }
         let set = self.segments.load();
-        // A truncation may have changed the set meanwhile; what begins below the start still may go.
-        let last = set.len() - 1;
+        let start = self.tail.snapshot().log_start;
         let gone = set.as_slice()[1..].iter().take_while(|it| it.base_offset() <= start).count();
-        let (kept, removed) = set.without_prefix(gone.min(last));
+        let (kept, removed) = set.without_prefix(gone);
         self.segments.store(Arc::new(kept));
         let at = now.saturating_add(self.config.file_delete_delay);
         for segment in &removed {
             let base = segment.base_offset();
             writer.unsynced.retain(|other| other.base_offset() != base);
+            writer.seals.remove(base);
             let files = doom_segment(self.storage(), &self.path, base)?;
             writer.doomed.extend(files.into_iter().map(|path| (at, path)));
             if base < start {
                 self.storage().remove_file(&snapshot_path(&self.path, base))?;
             }
-            writer.seals.remove(base);
         }
         writer.seals.store(self.storage(), &self.path)?;
         self.storage().sync_dir(&self.path)?;
@@ -239,6 +263,7 @@ impl PartitionLog {
     /// Deletes the records before `offset` (−1: all that are committed), durably before it returns
     /// the new log start. Segments that hold nothing else go at the next retention check.
     pub fn delete_records_before(&self, offset: Offset) -> Result<Offset, ChangeError> {
+        let _changes = self.changes.lock();
         let marks = self.tail.snapshot();
         let target = if offset == -1 { marks.high_watermark } else { offset };
         if target < 0 || target > marks.high_watermark {
@@ -252,24 +277,22 @@ impl PartitionLog {
         Ok(self.tail.snapshot().log_start)
     }
 
-    /// Raises the log start, durably.
+    /// Raises the log start, durably. `changes` is held, so neither it nor what it follows goes back.
     fn advance_start(&self, to: Offset) -> Result<(), ChangeError> {
         self.commit(to)?;
         let mut writer = self.writer.lock();
-        if matches!(writer.state, WriterState::Closed) {
+        if writer.state.is_over() {
             return Err(ChangeError::Closed);
         }
-        let marks = self.tail.snapshot();
-        // A truncation may have come between the caller's look and this lock.
-        let to = to.min(marks.high_watermark).min(marks.durable_end);
-        if to <= marks.log_start {
+        if to <= self.tail.snapshot().log_start {
             return Ok(());
         }
+        let mut epochs = super::LeaderEpochs::clone(&self.epochs.load());
+        // Durable first, and the epochs last: a start that is not on disk is not shown, and terms that
+        // end before the start do no harm.
+        self.dir.persist_one(&self.partition, PartitionState { log_start: to, ..self.state() })?;
         self.tail.start_advanced(to);
         writer.producers.log_start_moved(to);
-        // First: after a crash the epochs may reach below the start, but must not begin behind it.
-        self.dir.persist_one(&self.partition, self.state())?;
-        let mut epochs = super::LeaderEpochs::clone(&self.epochs.load());
         if epochs.truncate_from_start(to) {
             epochs.store(self.storage(), &self.path)?;
             self.epochs.store(Arc::new(epochs));
@@ -281,12 +304,12 @@ impl PartitionLog {
     /// snapshot and the seals. Later appends are refused; reads go on. What a checkpoint is to say is
     /// noted with the log dir.
     pub fn close(&self) -> Result<ClosedLog, ChangeError> {
+        let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
         match writer.state {
             WriterState::Open => {}
-            WriterState::Damaged(_) => {
-                writer.state = WriterState::Closed;
-                self.dir.note(&self.partition, self.state());
+            WriterState::Damaged(_) | WriterState::Failed => {
+                writer.state = WriterState::Failed;
                 return Ok(ClosedLog::Damaged);
             }
             WriterState::Closed => return Ok(ClosedLog::Clean),
@@ -294,17 +317,11 @@ impl PartitionLog {
         let marks = self.tail.snapshot();
         let storage = self.storage();
         // From here on the log takes no appends, whatever fails.
-        writer.state = WriterState::Closed;
-        self.commit(marks.log_end)?;
+        writer.state = WriterState::Failed;
+        let seal = writer.active.close()?;
         let mut files = writer.active.index_files();
         files.push(writer.active.file().clone());
-        for segment in &mem::take(&mut writer.unsynced) {
-            files.extend(files_of(storage, segment)?);
-        }
-        let seal = writer.active.close()?;
-        for result in storage.sync_all(&files, SyncKind::All) {
-            result?;
-        }
+        self.sync_up_to(marks.log_end, files, &mem::take(&mut writer.unsynced))?;
         writer.producers.store(storage, &self.path)?;
         writer.seals.insert(seal);
         writer.seals.store(storage, &self.path)?;
@@ -314,13 +331,15 @@ impl PartitionLog {
         storage.sync_dir(&self.path)?;
         self.tail.checkpointed(marks.log_end, marks.generation);
         self.drop_stray_snapshots(&[marks.log_end])?;
-        self.dir.note(&self.partition, self.state());
+        self.note();
+        writer.state = WriterState::Closed;
         Ok(ClosedLog::Clean)
     }
 
     /// The log is given up (its topic was deleted): it takes no appends any more, its files are not
     /// touched, and everybody who waits for records hears that none will come.
     pub fn abandon(&self) {
+        let _changes = self.changes.lock();
         self.writer.lock().state = WriterState::Closed;
         self.readable().close();
     }

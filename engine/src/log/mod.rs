@@ -52,7 +52,7 @@ use tail::Tail;
 
 use crate::{
     clock::Clock,
-    commit::{CommitFile, Watermark, WatermarksSnapshot},
+    commit::{CommitError as FileCommitError, CommitFile, Watermark, WatermarksSnapshot},
     error::Corruption,
     io::Storage,
     metrics::Counter,
@@ -61,6 +61,8 @@ use crate::{
 };
 
 /// One partition's log.
+///
+/// Locks, in the order in which they may be held: `changes`, `writer`, those of [`LogDir`], the tail's.
 #[derive(Debug)]
 pub struct PartitionLog {
     partition: TopicPartition,
@@ -72,6 +74,10 @@ pub struct PartitionLog {
     segments: ArcSwap<SegmentSet>,
     epochs: ArcSwap<LeaderEpochs>,
     tail: Tail,
+    /// Held by what changes the log other than by appending, from its first look to its last step: a
+    /// checkpoint, retention and a truncation that overtook each other would claim or delete what is
+    /// not there, or what is there again.
+    changes: Mutex<()>,
     writer: Mutex<Writer>,
     /// Where acknowledged data is damaged, oldest first.
     damage: ArcSwap<Vec<DamagedRange>>,
@@ -99,8 +105,18 @@ struct Writer {
 #[derive(Debug)]
 enum WriterState {
     Open,
+    /// Acknowledged data is damaged and nobody has decided.
     Damaged(Corruption),
+    /// A change of the log stopped half-way, or is under way: what is on disk must be looked at anew.
+    Failed,
     Closed,
+}
+
+impl WriterState {
+    /// Whether nothing may be changed any more.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Failed | Self::Closed)
+    }
 }
 
 /// What happened to one log.
@@ -191,11 +207,13 @@ impl PartitionLog {
     /// Makes the records below `upto` durable; returns once they are. Who waits for many partitions
     /// of one log dir calls [`commit_all`], so that they share syncs.
     pub fn commit(&self, upto: Offset) -> Result<(), CommitError> {
-        while self.tail.snapshot().durable_end < upto {
-            let Some(plan) = self.tail.plan() else {
-                return Err(CommitError::Truncated { upto });
-            };
-            self.dir.commit().commit(&plan.targets)?;
+        while let Some(plan) = self.tail.plan(upto)? {
+            match self.dir.commit().commit(&plan.targets) {
+                // What was cut off may not be what is waited for.
+                Err(FileCommitError::Truncated { .. })
+                    if !self.tail.is_current(plan.generation) => {}
+                other => other?,
+            }
             self.tail.synced(&plan);
         }
         Ok(())
@@ -206,29 +224,33 @@ impl PartitionLog {
     }
 }
 
-/// Makes records durable in many partitions of one log dir with as few syncs as can be: one submission
-/// for all their files. One result each, in order: an error of one is not another's.
+/// Makes records durable in many partitions with as few syncs as can be: one submission a log dir for
+/// all their files. One result each, in order: an error of one is not another's.
 pub fn commit_all(wanted: &[(Arc<PartitionLog>, Offset)]) -> Vec<Result<(), CommitError>> {
-    let plans: Vec<_> = wanted
-        .iter()
-        .map(|(log, upto)| {
-            (log.tail.snapshot().durable_end < *upto).then(|| log.tail.plan()).flatten()
-        })
-        .collect();
-    for (place, (log, _)) in wanted.iter().enumerate() {
-        let is_first = !wanted[..place].iter().any(|(other, _)| Arc::ptr_eq(&other.dir, &log.dir));
-        if !is_first {
-            continue;
+    // An error here is met again below.
+    let plan = |(log, upto): &(Arc<PartitionLog>, Offset)| log.tail.plan(*upto).ok().flatten();
+    let mut plans: Vec<Option<CommitPlan>> = wanted.iter().map(plan).collect();
+    let mut dirs: Vec<&Arc<LogDir>> = Vec::new();
+    for (log, _) in wanted {
+        if !dirs.iter().any(|dir| Arc::ptr_eq(dir, &log.dir)) {
+            dirs.push(&log.dir);
         }
-        let targets: Vec<_> = wanted
+    }
+    for dir in dirs {
+        let here: Vec<(&PartitionLog, CommitPlan)> = wanted
             .iter()
-            .zip(&plans)
-            .filter(|((other, _), _)| Arc::ptr_eq(&other.dir, &log.dir))
-            .filter_map(|(_, plan)| plan.as_ref())
-            .flat_map(|plan| plan.targets.iter().cloned())
+            .zip(&mut plans)
+            .filter(|((log, _), _)| Arc::ptr_eq(&log.dir, dir))
+            .filter_map(|((log, _), plan)| Some((&**log, plan.take()?)))
             .collect();
-        // Each file's own outcome is asked for below, where it costs nothing any more.
-        let _ = log.dir.commit().commit(&targets);
+        let targets: Vec<_> = here.iter().flat_map(|(_, plan)| plan.targets.clone()).collect();
+        let mut results = dir.commit().commit_each(&targets).into_iter();
+        for (log, plan) in here {
+            let results = results.by_ref().take(plan.targets.len());
+            if results.filter(Result::is_err).count() == 0 {
+                log.tail.synced(&plan);
+            }
+        }
     }
     wanted.iter().map(|(log, upto)| log.commit(*upto)).collect()
 }
@@ -238,7 +260,7 @@ impl Writer {
         match &self.state {
             WriterState::Open => Ok(()),
             WriterState::Damaged(corruption) => Err(AppendError::Damaged(corruption.clone())),
-            WriterState::Closed => Err(AppendError::Closed),
+            WriterState::Failed | WriterState::Closed => Err(AppendError::Closed),
         }
     }
 }

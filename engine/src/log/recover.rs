@@ -126,6 +126,7 @@ impl UnrecoveredLog {
     /// Loads what a clean close left, or checks what a crash left from the recovery point on.
     pub fn recover(self) -> Result<(PartitionLog, RecoveryReport), OpenError> {
         let storage = self.dir.storage().clone();
+        let stated_start = self.start.log_start;
         let mut rebuilt = Vec::new();
         let folder = Folder::read(&storage, &self.path)?;
         let mut seals = believed(Seals::load(&storage, &self.path), &mut rebuilt)?;
@@ -135,7 +136,8 @@ impl UnrecoveredLog {
 
         let set =
             SegmentSet::new(found.sealed.iter().chain([found.active.segment()]).cloned().collect());
-        let epochs = self.epochs(&set, clean, log_start, log_end, &mut rebuilt)?;
+        let damage = &found.damage;
+        let epochs = self.epochs(&set, clean, damage, log_start, log_end, &mut rebuilt)?;
         let mut found = found;
         let producers = self.producers(&set, &mut found, log_start, log_end, &mut rebuilt)?;
         if !clean {
@@ -180,6 +182,7 @@ impl UnrecoveredLog {
             epochs: ArcSwap::from_pointee(epochs),
             damage: ArcSwap::from_pointee(found.damage),
             metrics: LogMetrics::default(),
+            changes: Mutex::new(()),
             writer: Mutex::new(Writer {
                 active: found.active,
                 file,
@@ -193,6 +196,12 @@ impl UnrecoveredLog {
                 state,
             }),
         };
+        if stated_start.is_some_and(|stated| stated > log_start) {
+            // What is appended now must not be taken for what was deleted.
+            log.dir.persist_one(&log.partition, log.state())?;
+        } else if report.damage.is_empty() {
+            log.note();
+        }
         Ok((log, report))
     }
 
@@ -265,7 +274,13 @@ impl UnrecoveredLog {
 
     fn log_start(&self, found: &Recovered, log_end: Offset) -> Result<Offset, OpenError> {
         let first = found.sealed.first().unwrap_or(found.active.segment()).base_offset();
-        let log_start = self.start.log_start.unwrap_or(first);
+        let mut log_start = self.start.log_start.unwrap_or(first);
+        let is_cut =
+            found.cut.is_some() || self.start.state.is_some_and(|state| state.log_end == log_end);
+        if is_cut {
+            // It was cut below its start: now, or by a truncation that was interrupted at its last step.
+            log_start = log_start.min(log_end);
+        }
         let refuse = |what, expected: String| {
             let path = self.dir.path().join(super::checkpoint::LOG_STARTS);
             Err(Corruption::new(path, 0, what, expected, log_start).into())

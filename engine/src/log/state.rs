@@ -52,7 +52,8 @@ pub enum Closed {
 }
 
 /// What is known of one partition. At rest `log_start ≤ durable_end ≤ log_end`,
-/// `log_start ≤ high_watermark ≤ log_end` and `recovery_point ≤ durable_end`; none is negative.
+/// `log_start ≤ high_watermark ≤ log_end` and `recovery_point ≤ durable_end`; none is negative. While
+/// a cut is under way that reaches below the log start, all others stand below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionState {
     /// First offset that may be read.
@@ -67,6 +68,24 @@ pub struct PartitionState {
     pub log_end: Offset,
     /// Checksum of the leader-epoch checkpoint; `None` where there is none.
     pub epochs_crc: Option<u32>,
+}
+
+impl PartitionState {
+    /// This state, with nothing claimed of offsets from `end` on: the log is about to be cut there. The
+    /// log start stays, although it may be larger: should the cut not come to pass, what was deleted
+    /// stays deleted.
+    #[must_use]
+    pub fn lowered_to(mut self, end: Offset) -> Self {
+        for mark in [
+            &mut self.recovery_point,
+            &mut self.durable_end,
+            &mut self.high_watermark,
+            &mut self.log_end,
+        ] {
+            *mark = (*mark).min(end);
+        }
+        self
+    }
 }
 
 /// Content of the file.
@@ -343,8 +362,24 @@ fn own_state(
 ) -> Option<(Closed, PartitionState)> {
     let state = witnesses.state.as_ref()?;
     let overtaken = state.closed == Closed::Open && witnesses.clean_marker;
-    let ours = state.partitions.get(partition).filter(|_| !overtaken)?;
-    Some((state.closed, *ours))
+    let mut ours = *state.partitions.get(partition).filter(|_| !overtaken)?;
+    if let Some(theirs) = witnesses.recovery_points.offset(partition)
+        && theirs < ours.recovery_point
+        && state.closed == Closed::Clean
+        && witnesses.clean_marker
+    {
+        // Closed since by another program, which has cut the log.
+        ours.durable_end = ours.durable_end.min(theirs.max(ours.log_start));
+    }
+    Some((state.closed, ours))
+}
+
+/// Our numbers of all partitions.
+pub(super) fn own_states(witnesses: &Witnesses) -> BTreeMap<TopicPartition, PartitionState> {
+    let known = witnesses.state.iter().flat_map(|state| state.partitions.keys());
+    known
+        .filter_map(|partition| Some((partition.clone(), own_state(witnesses, partition)?.1)))
+        .collect()
 }
 
 fn check_log_start(
@@ -568,12 +603,14 @@ mod tests {
                 high_watermarks: checkpoint(5),
             };
             let found = start_of(&witnesses, &partition("orders", 0));
+            // What another program cut off is no damage.
+            let durable_end = if name == "Kafka truncated and closed" { 89 } else { 100 };
             let expected = start.map(|log_start| StartState {
                 clean,
                 log_start: Some(log_start),
                 recovery_point: recovery,
                 high_watermark: Some(101),
-                state: Some(ORDERS),
+                state: Some(PartitionState { durable_end, ..ORDERS }),
             });
             let found = found.map_err(|conflict| conflict.found);
             assert_eq!(found, expected, "{name}");

@@ -1,12 +1,13 @@
 //! The moving end of a log: its watermarks and the files that a commit must sync. One short lock,
 //! no I/O under it.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Waker};
 
 use parking_lot::Mutex;
 
+use super::CommitError;
 use crate::{
-    commit::{CommitFile, Generation, Watermark, Watermarks, WatermarksSnapshot},
+    commit::{CommitFile, Generation, Watermark, Watermarks, WatermarksSnapshot, wake_all},
     io::File,
     types::{Durability, Offset},
 };
@@ -79,15 +80,27 @@ impl Tail {
         state.files.push(active);
     }
 
-    /// What makes every record durable that stands in the log now; `None` when all are.
-    pub(super) fn plan(&self) -> Option<CommitPlan> {
+    /// What makes the records below `upto`, and with them all that stand in the log now, durable; `None`
+    /// when they are. One look: who looks twice may miss what others commit in between.
+    pub(super) fn plan(&self, upto: Offset) -> Result<Option<CommitPlan>, CommitError> {
         let state = self.state.lock();
         let marks = state.marks.snapshot();
-        (marks.durable_end < marks.log_end).then(|| CommitPlan {
+        if upto <= marks.durable_end {
+            return Ok(None);
+        }
+        if upto > marks.log_end {
+            return Err(CommitError::Truncated { upto });
+        }
+        Ok(Some(CommitPlan {
             targets: state.files.iter().map(|file| (file.clone(), file.written_end())).collect(),
             covers: marks.log_end,
             generation: marks.generation,
-        })
+        }))
+    }
+
+    /// Whether no truncation came since `generation`.
+    pub(super) fn is_current(&self, generation: Generation) -> bool {
+        self.snapshot().generation == generation
     }
 
     /// The targets of a plan are durable. `false` when a truncation overtook it.
@@ -113,10 +126,15 @@ impl Tail {
         self.event(|state| state.marks.start_advanced(to));
     }
 
-    /// The log is going to be cut: `new_end` says how many bytes of each file stay. Who waits for bytes
-    /// that go hears of it before they go.
-    pub(super) fn truncating(&self, new_end: impl Fn(&File) -> u64) {
-        for file in &self.state.lock().files {
+    /// The log is going to be cut to `offset`: from now on nobody may read, commit or wait for what is
+    /// behind. `new_end` says how many bytes of each file stay.
+    pub(super) fn truncating(&self, offset: Offset, new_end: impl Fn(&File) -> u64) {
+        let mut state = self.state.lock();
+        state.marks.truncated_to(offset);
+        let (wakers, files) = (self.lower_readable(&state), state.files.clone());
+        drop(state);
+        wake_all(wakers);
+        for file in files {
             let end = new_end(file.file());
             if end < file.written_end() {
                 file.reset(end);
@@ -124,36 +142,44 @@ impl Tail {
         }
     }
 
-    /// The log was cut to `offset`, durably; `active` is appended to from now on.
-    pub(super) fn truncated(&self, offset: Offset, active: Arc<CommitFile>) {
-        self.event(|state| {
-            state.marks.truncated_to(offset);
-            state.files = vec![active];
+    /// The cut is durable; `active` is appended to from now on. What was not durable before the cut, and
+    /// stays, still is to be synced.
+    pub(super) fn truncated(&self, active: Arc<CommitFile>) {
+        let mut state = self.state.lock();
+        state.files.retain(|file| {
+            file.durable_end() < file.written_end() && !file.file().is_same(active.file())
         });
-        self.lower_readable();
+        state.files.push(active);
     }
 
     /// The log was emptied and goes on at `offset`.
     pub(super) fn restarted(&self, offset: Offset, active: Arc<CommitFile>) {
-        self.event(|state| {
-            state.marks.restarted_at(offset);
-            state.marks.high_watermark_moved(offset);
-            state.files = vec![active];
-        });
-        self.lower_readable();
+        let mut state = self.state.lock();
+        state.marks.restarted_at(offset);
+        state.marks.high_watermark_moved(offset);
+        state.files = vec![active];
+        let wakers = self.lower_readable(&state);
+        drop(state);
+        wake_all(wakers);
     }
 
     /// Performs an event and lets readers see what became readable.
     fn event<T>(&self, event: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let result = event(&mut state);
-        self.readable.raise(self.readable_end(&state));
+        let reached = self.readable.raise_quietly(self.readable_end(&state));
+        // Wakers run foreign code.
+        drop(state);
+        wake_all(reached);
         result
     }
 
-    fn lower_readable(&self) {
-        let state = self.state.lock();
-        self.readable.reset(self.readable_end(&state));
+    /// As an event, but readers may have to go back.
+    fn lower_readable(&self, state: &State) -> Vec<Waker> {
+        let end = self.readable_end(state);
+        let mut wakers = self.readable.reset_quietly(end);
+        wakers.extend(self.readable.raise_quietly(end));
+        wakers
     }
 
     /// Nobody acts on a record that a power cut can take back.

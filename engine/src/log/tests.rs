@@ -2,4 +2,11 @@
 
 mod append;
 mod bench;
+mod change;
+mod damage;
+mod faults;
 mod fetch;
+mod power;
+mod recovery;
+mod retention;
+mod threads;

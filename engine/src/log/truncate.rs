@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    ChangeError, Cut, LeaderEpochs, PartitionLog, Writer, WriterState,
+    ChangeError, Cut, DamagedRange, LeaderEpochs, PartitionLog, Writer, WriterState,
     damage::cut,
-    derived::{drop_snapshots_above, replay},
-    folder::doom_segment,
-    producers::{ProducerStates, load_newest_snapshot, snapshot_offsets, snapshot_path},
+    derived::{drop_snapshots_above, producers_at},
+    folder::{Folder, doom_segment, remove_segment},
+    producers::{ProducerStates, snapshot_offsets, snapshot_path},
 };
 use crate::{
     commit::CommitFile,
     io::{File, SyncKind},
+    limits::MAX_LOG_END,
     segment::{ActiveSegment, Segment, SegmentSet, Trust},
     types::Offset,
 };
@@ -23,9 +24,10 @@ impl PartitionLog {
     ///
     /// Should the disk fail half-way the log takes no more appends until it is opened again.
     pub fn truncate_to(&self, offset: Offset) -> Result<Offset, ChangeError> {
+        let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
         let marks = self.tail.snapshot();
-        if matches!(writer.state, WriterState::Closed) {
+        if writer.state.is_over() {
             return Err(ChangeError::Closed);
         }
         if offset < 0 {
@@ -35,26 +37,33 @@ impl PartitionLog {
         if offset >= marks.log_end {
             return Ok(marks.log_end);
         }
+        if let Some(range) = self.damage.load().first() {
+            if range.offset < offset {
+                // What stands behind it cannot be told from what does not: the owner decides first.
+                return Err(range.corruption.clone().into());
+            }
+            self.cut_at(&mut writer, range)?;
+            if offset == range.offset {
+                return Ok(offset);
+            }
+        }
         let set = self.segments.load_full();
         if set.first().is_none_or(|first| offset <= first.base_offset()) {
             return self.restart(&mut writer, offset);
         }
-        self.lower_checkpoint(end_of_cut(&set, offset)?)?;
-        let before = std::mem::replace(&mut writer.state, WriterState::Closed);
-        let end = self.cut_to(&mut writer, &set, offset)?;
-        writer.state = before;
-        Ok(end)
+        self.cut_to(&mut writer, &set, offset)
     }
 
     /// Drops all records; the next one gets `offset` (Kafka: `truncateFullyAndStartAt`). Durable when it
     /// returns.
     pub fn restart_at(&self, offset: Offset) -> Result<(), ChangeError> {
+        let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
-        if matches!(writer.state, WriterState::Closed) {
+        if writer.state.is_over() {
             return Err(ChangeError::Closed);
         }
-        if offset < 0 {
-            let (low, high) = (0, Offset::MAX);
+        if !(0..=MAX_LOG_END).contains(&offset) {
+            let (low, high) = (0, MAX_LOG_END);
             return Err(ChangeError::OutOfRange { offset, low, high });
         }
         self.restart(&mut writer, offset)?;
@@ -65,53 +74,53 @@ impl PartitionLog {
     /// The bytes from there on are kept in quarantine files. Appends are taken again. `None` where
     /// nothing is damaged.
     pub fn cut_damage(&self) -> Result<Option<Cut>, ChangeError> {
+        let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
-        let Some(range) = self.damage.load().first().cloned() else { return Ok(None) };
-        if matches!(writer.state, WriterState::Closed) {
+        if writer.state.is_over() {
             return Err(ChangeError::Closed);
         }
+        match self.damage.load().first() {
+            Some(range) => Ok(Some(self.cut_at(&mut writer, range)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Cuts the log where its first damaged range begins, and keeps the bytes from there on.
+    fn cut_at(&self, writer: &mut Writer, range: &DamagedRange) -> Result<Cut, ChangeError> {
         self.lower_checkpoint(range.offset)?;
-        writer.state = WriterState::Closed;
-        let set = self.segments.load_full();
-        let (kept, _) = set.truncated(range.segment);
-        let files = super::folder::Folder::read(self.storage(), &self.path)?;
-        let from = files.logs.partition_point(|(base, _)| *base < range.segment);
+        writer.state = WriterState::Failed;
+        let (kept, _) = self.segments.load().truncated(range.segment);
+        let logs = Folder::read(self.storage(), &self.path)?.logs;
+        let from = logs.partition_point(|(base, _)| *base < range.segment);
         writer.seals.retain(|base| base < range.segment);
         writer.seals.store(self.storage(), &self.path)?;
-        self.tail.truncating(|_| 0);
-        let cut = cut(
-            self.storage(),
-            &self.path,
-            &files.logs[from..],
-            range.position,
-            range.offset,
-            range.corruption,
-            true,
-        )?;
-        let options = &self.options;
-        let trust = Trust::Nothing;
-        let base = range.segment;
-        writer.active = ActiveSegment::open(self.storage(), &self.path, base, options, trust)?;
+        self.tail.truncating(range.offset, |_| 0);
+        let (logs, cause) = (&logs[from..], range.corruption.clone());
+        let (offset, at) = (range.offset, range.position);
+        let cut = cut(self.storage(), &self.path, logs, at, offset, cause, true)?;
+        // A segment that records are missing before goes whole: the one before it goes on.
+        let (base, kept) = match kept.last() {
+            Some(before) if range.offset < range.segment => {
+                remove_segment(self.storage(), &self.path, range.segment)?;
+                self.storage().sync_dir(&self.path)?;
+                (before.base_offset(), kept.truncated(before.base_offset()).0)
+            }
+            _ => (range.segment, kept),
+        };
+        writer.seals.retain(|sealed| sealed < base);
+        writer.seals.store(self.storage(), &self.path)?;
+        let (storage, trust) = (self.storage(), Trust::Indexes);
+        writer.active = ActiveSegment::open(storage, &self.path, base, &self.options, trust)?;
         let set = kept.with_pushed(writer.active.segment().clone());
-        self.settle(&mut writer, set)?;
+        self.settle(writer, set)?;
         self.damage.store(Arc::new(Vec::new()));
         writer.state = WriterState::Open;
-        Ok(Some(cut))
+        Ok(cut)
     }
 
     /// Before anything goes, the checkpoints cease to speak of it (redpanda#31470).
     fn lower_checkpoint(&self, offset: Offset) -> Result<(), ChangeError> {
-        let mut state = self.state();
-        for mark in [
-            &mut state.log_start,
-            &mut state.recovery_point,
-            &mut state.durable_end,
-            &mut state.high_watermark,
-            &mut state.log_end,
-        ] {
-            *mark = (*mark).min(offset);
-        }
-        Ok(self.dir.persist_one(&self.partition, state)?)
+        Ok(self.dir.persist_one(&self.partition, self.state().lowered_to(offset))?)
     }
 
     fn cut_to(
@@ -122,34 +131,38 @@ impl PartitionLog {
     ) -> Result<Offset, ChangeError> {
         let (kept, removed) = set.truncated(offset);
         let target = kept.last().expect("the first segment begins below the offset").clone();
+        let (stays, end) = match target.locate(offset)? {
+            Some((position, gone)) => {
+                (position, offset.clamp(target.base_offset(), gone.base_offset))
+            }
+            None => (target.len(), offset.min(target.next_offset())),
+        };
+        self.lower_checkpoint(end)?;
+        writer.state = WriterState::Failed;
         // A seal speaks of a length that another batch may reach again.
         writer.seals.retain(|base| base < target.base_offset());
         writer.seals.store(self.storage(), &self.path)?;
-        self.announce_cut(&target, &removed, offset)?;
+        self.announce_cut(&target, &removed, stays, end);
         self.remove_segments(writer, &removed)?;
         if writer.active.base_offset() != target.base_offset() {
             writer.active = ActiveSegment::reopen(&target)?;
         }
-        writer.active.truncate_to(offset)?;
+        writer.active.truncate_to(end)?;
         let mut files = writer.active.index_files();
         files.push(writer.active.file().clone());
         for result in self.storage().sync_all(&files, SyncKind::All) {
             result?;
         }
         let set = kept.with_last(writer.active.segment().clone());
-        self.settle(writer, set)
+        self.settle(writer, set)?;
+        writer.state = WriterState::Open;
+        Ok(end)
     }
 
-    /// Who waits for bytes that go hears of it before they go.
-    fn announce_cut(
-        &self,
-        target: &Segment,
-        removed: &[Arc<Segment>],
-        offset: Offset,
-    ) -> Result<(), ChangeError> {
-        let stays = target.locate(offset)?.map_or(target.len(), |(position, _)| position);
+    /// Who reads or waits for what goes hears of it before it goes.
+    fn announce_cut(&self, target: &Segment, removed: &[Arc<Segment>], stays: u64, end: Offset) {
         let is_of = |file: &File, segment: &Segment| file.path() == segment.path();
-        self.tail.truncating(|file| {
+        self.tail.truncating(end, |file| {
             if is_of(file, target) {
                 stays
             } else if removed.iter().any(|segment| is_of(file, segment)) {
@@ -158,7 +171,6 @@ impl PartitionLog {
                 u64::MAX
             }
         });
-        Ok(())
     }
 
     /// From the last to the first, so that what is left after a crash still is a prefix.
@@ -167,7 +179,7 @@ impl PartitionLog {
         writer: &mut Writer,
         removed: &[Arc<Segment>],
     ) -> Result<(), ChangeError> {
-        let at = self.clock.monotonic() + self.config.file_delete_delay;
+        let at = self.clock.monotonic().saturating_add(self.config.file_delete_delay);
         for segment in removed.iter().rev() {
             let base = segment.base_offset();
             writer.unsynced.retain(|other| other.base_offset() != base);
@@ -179,17 +191,12 @@ impl PartitionLog {
     }
 
     /// Brings everything beside the log down to its new end, then shows it.
-    fn settle(&self, writer: &mut Writer, set: SegmentSet) -> Result<Offset, ChangeError> {
+    fn settle(&self, writer: &mut Writer, set: SegmentSet) -> Result<(), ChangeError> {
         let end = writer.active.next_offset();
+        assert_eq!(end, self.tail.snapshot().log_end, "the cut went where it was announced");
         drop_snapshots_above(self.storage(), &self.path, end)?;
-        let start = self.tail.snapshot().log_start.min(end);
         let now = self.clock.wall_ms();
-        let (mut producers, _) = load_newest_snapshot(self.storage(), &self.path, start, end, now)?;
-        let mut aborted = Vec::new();
-        for segment in set.from(producers.end_offset()) {
-            replay(segment, &mut producers, now, &mut aborted)?;
-        }
-        writer.producers = producers;
+        writer.producers = producers_at(self.storage(), &self.path, &set, &[], end, now)?.states;
         let mut epochs = LeaderEpochs::clone(&self.epochs.load());
         if epochs.truncate_from_end(end) {
             epochs.store(self.storage(), &self.path)?;
@@ -199,44 +206,41 @@ impl PartitionLog {
         writer.unsynced.retain(|segment| segment.base_offset() != base);
         writer.file = CommitFile::new(writer.active.file().clone(), writer.active.len());
         self.segments.store(Arc::new(set));
-        self.tail.truncated(end, writer.file.clone());
-        Ok(end)
+        self.tail.truncated(writer.file.clone());
+        if self.tail.snapshot().log_start == end {
+            // It may have come down: from now on nothing behind it was ever deleted.
+            self.dir.persist_one(&self.partition, self.state())?;
+        }
+        Ok(())
     }
 
     fn restart(&self, writer: &mut Writer, offset: Offset) -> Result<Offset, ChangeError> {
-        let start = self.tail.snapshot().log_start;
-        self.lower_checkpoint(start.min(offset))?;
-        let before = std::mem::replace(&mut writer.state, WriterState::Closed);
         let set = self.segments.load_full();
+        let first = set.first().map_or(offset, |first| first.base_offset());
+        // Whatever part of the log is left by a crash, it is not missing anything.
+        self.lower_checkpoint(first.min(offset))?;
+        writer.state = WriterState::Failed;
+        let floor = self.tail.snapshot().log_start.min(offset);
         writer.seals.retain(|_| false);
         writer.seals.store(self.storage(), &self.path)?;
-        self.tail.truncating(|_| 0);
+        self.tail.truncating(floor, |_| 0);
         self.remove_segments(writer, set.as_slice())?;
         for snapshot in snapshot_offsets(self.storage(), &self.path)? {
             self.storage().remove_file(&snapshot_path(&self.path, snapshot))?;
         }
-        writer.active = ActiveSegment::create(self.storage(), &self.path, offset, &self.options)?;
-        self.storage().sync_dir(&self.path)?;
-        writer.producers = ProducerStates::new(offset);
         let mut epochs = LeaderEpochs::clone(&self.epochs.load());
         epochs.clear();
         epochs.store(self.storage(), &self.path)?;
         self.epochs.store(Arc::new(epochs));
+        writer.active = ActiveSegment::create(self.storage(), &self.path, offset, &self.options)?;
+        self.storage().sync_dir(&self.path)?;
+        writer.producers = ProducerStates::new(offset);
         writer.file = CommitFile::new(writer.active.file().clone(), 0);
         self.segments.store(Arc::new(SegmentSet::new(vec![writer.active.segment().clone()])));
         self.tail.restarted(offset, writer.file.clone());
         self.dir.persist_one(&self.partition, self.state())?;
         self.damage.store(Arc::new(Vec::new()));
-        writer.state = match before {
-            WriterState::Damaged(_) => WriterState::Open,
-            other => other,
-        };
+        writer.state = WriterState::Open;
         Ok(offset)
     }
-}
-
-/// Log end offset that a truncation to `offset` will leave: below it where a batch spans it.
-fn end_of_cut(set: &SegmentSet, offset: Offset) -> Result<Offset, ChangeError> {
-    let Some(target) = set.floor(offset - 1) else { return Ok(offset) };
-    Ok(target.locate(offset)?.map_or(offset, |(_, header)| header.base_offset.min(offset)))
 }

@@ -135,6 +135,11 @@ impl ActiveSegment {
         Ok(active)
     }
 
+    /// The file is longer than what is published.
+    pub(super) fn tail_is_torn(&mut self) {
+        self.tail = Tail::Torn;
+    }
+
     /// What readers share.
     pub fn segment(&self) -> &Arc<Segment> {
         &self.segment
@@ -291,6 +296,11 @@ impl ActiveSegment {
     /// before the next append.
     pub fn truncate_to(&mut self, offset: Offset) -> Result<Truncation, SegmentError> {
         let Some((position, first_gone)) = self.segment.locate(offset)? else {
+            if offset < self.next_offset() {
+                // What was behind the last batch was compacted away.
+                let (len, next_offset) = (self.len(), offset.max(self.base_offset()));
+                self.forget(len, next_offset, self.rule.largest());
+            }
             // An earlier cut may have failed on the disk.
             self.trim_indexes()?;
             if self.tail == Tail::Torn {

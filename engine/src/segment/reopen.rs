@@ -49,7 +49,7 @@ impl ActiveSegment {
         let next_offset = seal.as_ref().map_or(Offset::MAX, |seal| seal.next_offset);
         let published = Arc::new(Published::new(len, next_offset));
         let segment = Segment::new(storage, dir, base_offset, published, seal, options);
-        Self::open_around(segment, file, trust != Trust::Nothing)
+        Self::open_around(segment, file, trust)
     }
 
     /// Opens a sealed segment to append to it again, as when a truncation reaches back into it. Those
@@ -66,23 +66,20 @@ impl ActiveSegment {
             sealed.seal().cloned(),
             sealed.options(),
         );
-        Self::open_around(segment, file, true)
+        Self::open_around(segment, file, Trust::Indexes)
     }
 
-    fn open_around(
-        segment: Segment,
-        file: File,
-        trust_indexes: bool,
-    ) -> Result<Self, SegmentError> {
+    fn open_around(segment: Segment, file: File, trust: Trust<'_>) -> Result<Self, SegmentError> {
         let view = segment.published().view();
         let mut segment = segment.with_file(file.clone());
         let mut tables = None;
-        if trust_indexes {
-            let transactions = segment.load_transactions()?;
-            segment = segment.with_transactions(transactions);
+        let transactions = match trust {
+            Trust::Nothing => TxnIndex::new(),
+            Trust::Seal(_) | Trust::Indexes => segment.load_transactions()?,
+        };
+        segment = segment.with_transactions(transactions);
+        if trust != Trust::Nothing {
             tables = Tables::load(&segment, &view);
-        } else {
-            segment = segment.with_transactions(TxnIndex::new());
         }
         let sealed = segment.seal().map(|seal| (seal.next_offset, seal.largest_timestamp));
         let base_offset = segment.base_offset();
@@ -110,7 +107,14 @@ impl ActiveSegment {
             segment.published().found_end(next_offset);
         }
         segment.published().set_largest(rule.largest());
-        Self::assemble(segment.without_seal(), file, rule, on_disk)
+        // Markers that a crash took from the log.
+        segment.live_transactions().truncate_to(next_offset);
+        let is_long = file.len()? > view.len;
+        let mut active = Self::assemble(segment.without_seal(), file, rule, on_disk)?;
+        if is_long {
+            active.tail_is_torn();
+        }
+        Ok(active)
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Corruption, IoError},
     io::{File, Open, Storage},
-    limits::{BATCH_HEADER, TXN_INDEX_ENTRY},
+    limits::{BATCH_HEADER, MAX_CHECKPOINT_BYTES, TXN_INDEX_ENTRY},
     types::Offset,
 };
 
@@ -188,7 +188,12 @@ impl Segment {
         let (mut at, mut first) = (0, 0);
         let mut expected = (position == 0).then_some(self.base_offset);
         while bytes.len() - at >= BATCH_HEADER {
-            let header = self.check_header(&bytes[at..], position + at as u64, expected, view)?;
+            let header = match self.check_header(&bytes[at..], position + at as u64, expected, view)
+            {
+                // What stands before it can be read; who goes on from there gets the error.
+                Err(SegmentError::Corrupt(_)) if at > 0 => break,
+                other => other?,
+            };
             let total = header.total_bytes();
             if first == 0 {
                 first = total;
@@ -235,13 +240,7 @@ impl Segment {
     }
 
     pub(super) fn load_transactions(&self) -> Result<TxnIndex, SegmentError> {
-        let path = self.file_path(Suffix::TxnIndex);
-        // At least a batch with records and one with the marker belong to a transaction.
-        let limit = (self.len() / BATCH_HEADER as u64 + 1) * TXN_INDEX_ENTRY as u64;
-        let bytes = match self.storage.read(&path, limit) {
-            Err(error) if error.is_not_found() => Vec::new(),
-            other => other?,
-        };
+        let (path, bytes) = self.read_transactions()?;
         let found = crc32c::crc32c(&bytes);
         match self.seal() {
             Some(seal) if seal.txnindex_crc != found => {
@@ -250,6 +249,17 @@ impl Segment {
                 Err(Corruption::new(&path, 0, "checksum of the file", expected, found).into())
             }
             _ => Ok(TxnIndex::decode(&path, self.base_offset, &bytes)?),
+        }
+    }
+
+    fn read_transactions(&self) -> Result<(PathBuf, Vec<u8>), SegmentError> {
+        let path = self.file_path(Suffix::TxnIndex);
+        // At least a batch with records and one with the marker belong to a transaction. A crash may
+        // have taken them from the log.
+        let limit = (self.len() / BATCH_HEADER as u64 + 1) * TXN_INDEX_ENTRY as u64;
+        match self.storage.read(&path, limit.max(MAX_CHECKPOINT_BYTES)) {
+            Err(error) if error.is_not_found() => Ok((path, Vec::new())),
+            other => Ok((path, other?)),
         }
     }
 

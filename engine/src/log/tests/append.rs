@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, NOW_MS, batch, batch_at, batch_of, build, small};
+use super::bench::{Bench, NOW_MS, batch, batch_at, batch_of, build, one, small};
 use crate::{
     io::Loss,
     log::{AppendError, Isolation, LogConfig, producers::ProducerError},
@@ -200,7 +200,7 @@ fn a_producers_batch_holds_a_record_for_each_offset() {
 fn a_segment_is_rolled_before_it_would_pass_its_size() {
     let bench = Bench::new(small());
     bench.append_each(0..12);
-    let one = batch(&["0"]).bytes().len() as u64;
+    let one = one();
     assert_eq!(bench.log.metrics().rolls.get(), 11 / (400 / one));
     let largest = bench.log.segments.load().iter().map(|segment| segment.len()).max().unwrap();
     assert!(largest <= 400, "{largest}");

@@ -1,0 +1,178 @@
+//! A full disk, failed syncs and writes, at every operation.
+
+use super::bench::{Bench, batch, small};
+use crate::{
+    io::Loss,
+    log::{AppendError, ClosedLog, Isolation, LogConfig},
+    types::{Durability, Offset},
+};
+
+fn written() -> LogConfig {
+    LogConfig { durability: Durability::Written, ..small() }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_until_there_is_room() {
+    for config in [small(), written(), LogConfig { preallocate: true, ..small() }] {
+        for room in (0..1_500).step_by(13) {
+            let bench = Bench::new(config.clone());
+            bench.append_each(0..3);
+            bench.disk.fill_up(room);
+            let mut end = 3;
+            let full = loop {
+                match bench.log.append(vec![batch(&[&end.to_string()])], 1) {
+                    Ok(appended) => end = appended.end,
+                    Err(error) => break error,
+                }
+                assert!(end < 100, "{room} bytes hold so much");
+            };
+            assert!(full.is_disk_full(), "{full}");
+            assert_eq!(bench.offsets(), (0..end).collect::<Vec<_>>(), "reads go on");
+            assert!(bench.log.append(vec![batch(&["x"])], 1).unwrap_err().is_disk_full());
+            bench.disk.fill_up(1 << 20);
+            let last = end + 9;
+            bench.append_each(end..last);
+            assert_eq!(bench.offsets(), (0..last).collect::<Vec<_>>());
+            let bench = bench.cut_power(Loss::Everything);
+            assert!(bench.report.cut.is_none() && bench.report.damage.is_empty());
+            assert_eq!(bench.offsets(), (0..last).collect::<Vec<_>>());
+            assert!(bench.reopen().report.clean);
+        }
+    }
+}
+
+#[test]
+fn retention_makes_room_on_a_full_disk() {
+    let bench = Bench::new(LogConfig { retention_bytes: 400, ..small() });
+    bench.append_each(0..20);
+    let delay = bench.config.file_delete_delay;
+    bench.disk.fill_up(2_000);
+    let now = crate::clock::Clock::monotonic(&*bench.clock);
+    bench.log.step(now).unwrap();
+    bench.log.step(now + delay).unwrap();
+    assert_eq!(bench.files(".deleted"), Vec::<String>::new());
+    let start = bench.log.watermarks().log_start;
+    bench.append_each(20..24);
+    assert_eq!(bench.offsets(), (start..24).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_failed_sync_is_final() {
+    for config in [small(), written()] {
+        let bench = Bench::new(config);
+        bench.append_each(0..3);
+        bench.append(&["3"]);
+        bench.disk.fail_sync(1);
+        assert!(bench.log.commit(4).is_err());
+        assert!(bench.log.commit(4).is_err(), "the second sync would lie");
+        assert_eq!(bench.log.watermarks().durable_end, 3);
+        assert!(matches!(bench.log.append(vec![batch(&["x"])], 1), Err(AppendError::Io(_))));
+        assert!(bench.log.checkpoint().is_err());
+        assert!(bench.log.close().is_err());
+        assert_eq!(bench.log.close().unwrap(), ClosedLog::Damaged, "never called clean");
+        assert_eq!(bench.log.fetch(0, 1 << 20, Isolation::Committed).unwrap().next_offset(), {
+            bench.log.readable().get()
+        });
+        let bench = bench.cut_power(Loss::Everything);
+        assert_eq!(bench.offsets(), [0, 1, 2]);
+    }
+}
+
+/// Fails the `nth` sync or write of a script and says what was promised before and after.
+fn with_fault(config: &LogConfig, fail: impl Fn(&Bench)) -> bool {
+    let bench = Bench::new(config.clone());
+    let mut promised: Offset = bench.append_each(0..4);
+    bench.checkpoint();
+    fail(&bench);
+    let mut failed = false;
+    for value in 4..24 {
+        match bench.log.append(vec![batch(&[&value.to_string()])], 1 + value / 8) {
+            Ok(appended) => match bench.log.commit(appended.end) {
+                Ok(()) => promised = appended.end,
+                Err(_) => failed = true,
+            },
+            Err(_) => failed = true,
+        }
+        if value == 13 {
+            failed |= bench.log.checkpoint().is_err() || bench.dir.persist().is_err();
+        }
+        if failed {
+            break;
+        }
+    }
+    bench.disk.fail_read(0);
+    let end = bench.log.watermarks().log_end;
+    assert_eq!(bench.offsets(), (0..end).collect::<Vec<_>>());
+    // After the fault the log goes on or refuses; it never promises what it has not.
+    for _ in 0..3 {
+        let value = bench.log.watermarks().log_end;
+        if let Ok(appended) = bench.log.append(vec![batch(&[&value.to_string()])], 9)
+            && bench.log.commit(appended.end).is_ok()
+        {
+            promised = appended.end;
+        }
+    }
+    let closed = bench.log.close();
+    if matches!(closed, Ok(ClosedLog::Clean)) {
+        promised = bench.log.watermarks().log_end;
+        let _ = bench.dir.close();
+    }
+    let bench = bench.cut_power(Loss::Everything);
+    let end = bench.log.watermarks().log_end;
+    assert!(end >= promised, "{promised} promised, {end} found: {:?}", bench.report);
+    assert_eq!(bench.offsets(), (0..end).collect::<Vec<_>>());
+    assert!(bench.report.damage.is_empty(), "{:?}", bench.report);
+    for value in end..end + 9 {
+        bench.log.append(vec![batch(&[&value.to_string()])], 9).unwrap();
+    }
+    assert_eq!(bench.reopen().offsets(), (0..end + 9).collect::<Vec<_>>());
+    failed
+}
+
+#[test]
+fn any_sync_may_fail() {
+    for config in [small(), written(), LogConfig { preallocate: true, ..small() }] {
+        let failures = (1..90).filter(|nth| with_fault(&config, |it| it.disk.fail_sync(*nth)));
+        assert!(failures.count() > 20);
+    }
+}
+
+#[test]
+fn any_write_may_fail() {
+    for config in [small(), written(), LogConfig { preallocate: true, ..small() }] {
+        let failures = (1..90).filter(|nth| with_fault(&config, |it| it.disk.fail_write(*nth)));
+        assert!(failures.count() > 20);
+    }
+}
+
+#[test]
+fn any_read_may_fail() {
+    let config = small();
+    for nth in 1..60 {
+        with_fault(&config, |it| it.disk.fail_read(nth));
+    }
+}
+
+#[test]
+fn a_change_that_fails_half_way_is_never_called_clean() {
+    for nth in 1..40 {
+        let bench = Bench::new(written());
+        for value in 0..20 {
+            bench.append(&[&value.to_string()]);
+        }
+        bench.disk.fail_sync(nth);
+        let cut = bench.log.truncate_to(7);
+        bench.disk.fail_sync(0);
+        if let Ok(end) = cut {
+            assert_eq!(end, 7);
+            continue;
+        }
+        let refused = bench.log.append(vec![batch(&["x"])], 1);
+        let closed = bench.log.close();
+        assert!(refused.is_ok() || !matches!(closed, Ok(ClosedLog::Clean)), "{nth}");
+        let bench = bench.kill();
+        let end = bench.log.watermarks().log_end;
+        assert!(!bench.report.clean && end >= 7, "{:?}", bench.report);
+        assert_eq!(bench.all().len() as Offset, end);
+    }
+}

@@ -1,0 +1,322 @@
+//! Opening: after a clean close, after a crash, over what a crash may leave beside the log.
+
+use super::bench::{Bench, ROOT, batch, batch_of, one, partition, small};
+use crate::{
+    io::{Loss, Open, Storage, SyncKind},
+    log::{AppendError, ChangeError, ClosedLog, LogConfig},
+    segment::{Suffix, file_path},
+    types::{Durability, Offset},
+};
+
+fn written() -> LogConfig {
+    LogConfig { durability: Durability::Written, ..small() }
+}
+
+fn overwrite(storage: &Storage, path: &std::path::Path, bytes: &[u8]) {
+    let file = storage.open(path, Open::Create).unwrap();
+    file.set_len(0).unwrap();
+    file.write_at(0, bytes.to_vec()).unwrap();
+    file.sync(SyncKind::All).unwrap();
+}
+
+#[test]
+fn after_a_clean_close_nothing_is_checked() {
+    for config in [small(), written(), LogConfig { preallocate: true, ..small() }] {
+        let bench = Bench::new(config);
+        bench.append_each(0..23);
+        let before = bench.marks()[1..].to_vec();
+        let bench = bench.reopen();
+        let report = &bench.report;
+        assert!(report.clean && report.cut.is_none() && report.rebuilt.is_empty(), "{report:?}");
+        assert_eq!((report.checked_bytes, report.log_end), (0, 23));
+        assert_eq!(bench.marks(), [0, 23, 23, 23, 23], "before: {before:?}");
+        assert_eq!(bench.offsets(), (0..23).collect::<Vec<_>>());
+        bench.append_each(23..30);
+        assert_eq!(bench.reopen().offsets(), (0..30).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_clean_close_is_durable() {
+    for config in [small(), written(), LogConfig { preallocate: true, ..written() }] {
+        let bench = Bench::new(config);
+        for value in 0..23 {
+            bench.append(&[&value.to_string()]);
+        }
+        bench.close();
+        let bench = bench.cut_power(Loss::Everything);
+        assert!(bench.report.clean, "{:?}", bench.report);
+        assert_eq!(bench.offsets(), (0..23).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_closed_log_takes_nothing_and_can_be_read() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    bench.close();
+    assert!(matches!(bench.log.append(vec![batch(&["3"])], 1), Err(AppendError::Closed)));
+    assert!(matches!(bench.log.append_as_follower(&[]), Err(AppendError::Closed)));
+    assert!(matches!(bench.log.truncate_to(1), Err(ChangeError::Closed)));
+    assert!(matches!(bench.log.restart_at(1), Err(ChangeError::Closed)));
+    assert!(matches!(bench.log.delete_records_before(1), Err(ChangeError::Closed)));
+    assert!(matches!(bench.log.checkpoint(), Err(ChangeError::Closed)));
+    assert_eq!(bench.log.close().unwrap(), ClosedLog::Clean);
+    assert_eq!(bench.offsets(), [0, 1, 2]);
+}
+
+#[test]
+fn a_log_that_was_opened_and_crashed_is_no_clean_one() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    let bench = bench.reopen().kill();
+    assert!(!bench.report.clean);
+    assert_eq!(bench.report.checked_bytes, one());
+    assert_eq!(bench.offsets(), [0, 1, 2]);
+}
+
+#[test]
+fn only_what_lies_beyond_the_recovery_point_is_checked() {
+    let one = one();
+    for checkpointed in [0, 1, 5, 12, 13, 20] {
+        let bench = Bench::new(small());
+        bench.append_each(0..checkpointed);
+        bench.checkpoint();
+        bench.append_each(checkpointed..20);
+        let bench = bench.kill();
+        let report = &bench.report;
+        let beyond = (20 - checkpointed) as u64 * one;
+        // The batch below the point is read once more, to stand on firm ground.
+        assert!((beyond..=beyond + one).contains(&report.checked_bytes), "{report:?}");
+        assert!((checkpointed - 1..=checkpointed).contains(&report.checked_from), "{report:?}");
+        assert!(!report.clean && report.cut.is_none());
+        assert_eq!(bench.offsets(), (0..20).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_checkpoint_is_durable_only_with_what_it_speaks_of() {
+    for config in [small(), written()] {
+        let bench = Bench::new(config);
+        for value in 0..20 {
+            let batch = batch_of(2, value, &[&value.to_string()]);
+            bench.log.append(vec![batch], 1).unwrap();
+        }
+        bench.checkpoint();
+        assert_eq!(bench.marks(), [0, 20, 20, 20, 20]);
+        let bench = bench.cut_power(Loss::Everything);
+        assert_eq!(bench.offsets(), (0..20).collect::<Vec<_>>());
+        let one = batch_of(2, 0, &["10"]).bytes().len() as u64;
+        assert!(bench.report.checked_bytes <= one, "{:?}", bench.report);
+        assert!(bench.report.rebuilt.is_empty());
+        assert_eq!(bench.config.index_interval_bytes, 64);
+        let metrics = &bench.log.options.metrics;
+        assert_eq!((metrics.index_rebuilds.get(), metrics.index_fallbacks.get()), (0, 0));
+    }
+}
+
+#[test]
+fn checkpoints_leave_no_stray_snapshots() {
+    let bench = Bench::new(LogConfig { segment_bytes: 1 << 20, ..small() });
+    for round in 0..10 {
+        bench.append_each(round * 3..round * 3 + 3);
+        bench.checkpoint();
+    }
+    assert!(bench.files(".snapshot").len() <= 3, "{:?}", bench.files(".snapshot"));
+    bench.close();
+    assert_eq!(
+        bench.files(".snapshot"),
+        ["00000000000000000000.snapshot", "00000000000000000030.snapshot"]
+    );
+}
+
+#[test]
+fn a_torn_tail_is_cut_off_and_counted() {
+    let one = one() as usize;
+    for kept in 1..one {
+        let bench = Bench::new(small());
+        bench.append_each(0..3);
+        bench.append(&["0003"]);
+        let path = file_path(bench.log.path(), 0, Suffix::Log);
+        let file = bench.storage().open(&path, Open::Write).unwrap();
+        file.set_len((3 * one + kept) as u64).unwrap();
+        let bench = bench.kill();
+        let cut = bench.report.cut.as_ref().expect("a torn batch");
+        assert_eq!((cut.offset, cut.bytes), (3, kept as u64));
+        assert!(cut.kept_aside.is_empty());
+        assert_eq!(bench.offsets(), [0, 1, 2]);
+        bench.append_each(3..9);
+        assert_eq!(bench.kill().offsets(), (0..9).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_was_not_committed_may_go_and_nothing_else() {
+    for seed in 0..200 {
+        let bench = Bench::new(LogConfig { preallocate: seed % 2 == 0, ..small() });
+        bench.append_each(0..7);
+        for value in 7..9 {
+            bench.append(&[&value.to_string()]);
+        }
+        let bench = bench.cut_power(Loss::Random(seed));
+        let end = bench.report.log_end;
+        assert!((7..=9).contains(&end), "{:?}", bench.report);
+        assert_eq!(bench.offsets(), (0..end).collect::<Vec<_>>());
+        assert!(bench.report.damage.is_empty());
+    }
+}
+
+#[test]
+fn reserved_space_is_given_back_and_is_no_damage() {
+    for config in [small(), written()] {
+        let bench = Bench::new(LogConfig { preallocate: true, ..config });
+        bench.append_each(0..13);
+        let last = file_path(bench.log.path(), *bench.bases().last().unwrap(), Suffix::Log);
+        let len = |bench: &Bench| bench.storage().open(&last, Open::Read).unwrap().len().unwrap();
+        assert_eq!(len(&bench), 400);
+        let bench = bench.cut_power(Loss::Everything);
+        let report = &bench.report;
+        assert!(report.cut.is_none() && report.damage.is_empty(), "{report:?}");
+        assert_eq!(bench.offsets(), (0..13).collect::<Vec<_>>());
+        assert!(len(&bench) < 400);
+        bench.append_each(13..20);
+        let bench = bench.reopen();
+        assert!(bench.report.clean);
+        assert_eq!(bench.offsets(), (0..20).collect::<Vec<_>>());
+        for base in bench.bases() {
+            let path = file_path(bench.log.path(), base, Suffix::Log);
+            assert!(bench.storage().open(&path, Open::Read).unwrap().len().unwrap() < 400);
+        }
+    }
+}
+
+#[test]
+fn lost_or_rotten_files_beside_the_log_are_made_anew() {
+    for suffix in ["index", "timeindex", "snapshot", "leader-epoch-checkpoint", "trunkline-seals"] {
+        for (clean, remove) in [(true, true), (true, false), (false, true), (false, false)] {
+            let bench = Bench::new(small());
+            for value in 0..20 {
+                let batch = batch_of(2, value, &[&value.to_string()]);
+                bench.log.append(vec![batch], 1 + value / 7).unwrap();
+            }
+            bench.log.commit(20).unwrap();
+            bench.checkpoint();
+            if clean {
+                bench.close();
+            }
+            let (storage, path) = (bench.storage(), bench.log.path().to_path_buf());
+            for name in bench.files(suffix) {
+                let path = path.join(name);
+                if remove {
+                    storage.remove_file(&path).unwrap();
+                } else {
+                    let mut bytes = storage.read(&path, 1 << 20).unwrap();
+                    for byte in &mut bytes {
+                        *byte ^= 0x55;
+                    }
+                    overwrite(&storage, &path, &bytes);
+                }
+            }
+            let bench = bench.kill();
+            let context = format!("{suffix}, clean {clean}, removed {remove}: {:?}", bench.report);
+            assert_eq!(bench.offsets(), (0..20).collect::<Vec<_>>(), "{context}");
+            for offset in 0..20 {
+                assert_eq!(bench.offsets_from(offset).first(), Some(&offset), "{context}");
+            }
+            let again = bench.log.append(vec![batch_of(2, 19, &["19"])], 3).unwrap();
+            assert_eq!((again.base_offsets, again.end), (vec![19], 20), "{context}");
+            let epochs: Vec<_> = bench
+                .log
+                .leader_epochs()
+                .entries()
+                .iter()
+                .map(|entry| entry.start_offset)
+                .collect();
+            assert_eq!(epochs, [0, 7, 14], "{context}");
+        }
+    }
+}
+
+#[test]
+fn a_finished_swap_takes_its_place_and_an_unfinished_cleaning_goes() {
+    let bench = Bench::new(LogConfig { compacted: true, ..small() });
+    bench.append_each(0..20);
+    bench.close();
+    let (storage, dir, bases) = (bench.storage(), bench.log.path().to_path_buf(), bench.bases());
+    assert!(bases.len() >= 4);
+    // The cleaner joined the first two segments and was interrupted before or after a rename.
+    let logs: Vec<Vec<u8>> = bases[..2]
+        .iter()
+        .map(|base| storage.read(&file_path(&dir, *base, Suffix::Log), 1 << 20).unwrap())
+        .collect();
+    let joined = logs.concat();
+    let name = |base: Offset, suffix: &str| dir.join(format!("{base:020}{suffix}"));
+    overwrite(&storage, &name(bases[0], ".log.swap"), &joined);
+    overwrite(&storage, &name(bases[2], ".log.cleaned"), b"unfinished");
+    overwrite(&storage, &name(bases[3], ".log.swap"), b"of an unfinished group");
+    overwrite(&storage, &name(bases[3], ".timeindex.deleted"), b"given up");
+    overwrite(&storage, &name(17_000, ".index"), b"an index without a log");
+    let bench = bench.kill();
+    let storage = bench.storage();
+    let expected: Vec<_> = bases.iter().filter(|base| **base != bases[1]).copied().collect();
+    assert_eq!(bench.bases(), expected);
+    assert_eq!(bench.offsets(), (0..20).collect::<Vec<_>>());
+    for suffix in [".swap", ".cleaned", ".deleted"] {
+        assert_eq!(bench.files(suffix), Vec::<String>::new());
+    }
+    assert!(!storage.exists(&name(17_000, ".index")).unwrap());
+    assert_eq!(bench.cut_power(Loss::Everything).offsets(), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn other_partitions_checkpoints_are_kept() {
+    let bench = Bench::new(small());
+    bench.append_each(0..9);
+    bench.log.delete_records_before(4).unwrap();
+    bench.close();
+    // Another program closes the folder: nothing of ours is left, only Kafka's files.
+    let storage = bench.storage();
+    let root = std::path::Path::new(ROOT);
+    storage.remove_file(&root.join(crate::log::state::STATE_FILE)).unwrap();
+    let other = crate::types::TopicPartition::new(partition().topic, 1);
+    let Bench { disk, clock, config, dir, log, .. } = bench;
+    drop((log, dir));
+    let dir = std::sync::Arc::new(
+        crate::log::LogDir::open(&storage, root, crate::commit::Strategy::default()).unwrap(),
+    );
+    let open = crate::log::UnrecoveredLog::open(&dir, &other, config.clone(), clock.clone());
+    let (log, _) = open.unwrap().recover().unwrap();
+    log.append(vec![batch(&["0"])], 1).unwrap();
+    log.checkpoint().unwrap();
+    dir.persist().unwrap();
+    drop((log, dir));
+    // A crash: what Kafka's checkpoints said of the first partition still is known.
+    let disk = disk.power_cut(Loss::Everything);
+    let bench = Bench::open(&disk, clock, config).unwrap();
+    assert_eq!(bench.log.watermarks().log_start, 4);
+    assert_eq!(bench.report.checked_bytes, one());
+    assert_eq!(bench.offsets(), (4..9).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_cut_behind_the_back_of_a_closed_folder_is_no_damage() {
+    // Another program opens what we closed, truncates it, and closes it.
+    let bench = Bench::new(small());
+    bench.append_each(0..9);
+    bench.close();
+    let (storage, root) = (bench.storage(), std::path::Path::new(ROOT));
+    let last = *bench.bases().last().unwrap();
+    let one = one();
+    let file = storage.open(&file_path(bench.log.path(), last, Suffix::Log), Open::Write).unwrap();
+    file.set_len(file.len().unwrap() - one).unwrap();
+    file.sync(SyncKind::All).unwrap();
+    let points = [(partition(), 8)].into_iter().collect();
+    let path = root.join(crate::log::checkpoint::RECOVERY_POINTS);
+    crate::log::checkpoint::write_offsets(&storage, &path, &points).unwrap();
+    let bench = bench.kill();
+    let report = &bench.report;
+    assert!(!report.clean && report.damage.is_empty() && report.cut.is_none(), "{report:?}");
+    assert_eq!(bench.offsets(), (0..8).collect::<Vec<_>>());
+    bench.append_each(8..12);
+    assert_eq!(bench.cut_power(Loss::Everything).offsets(), (0..12).collect::<Vec<_>>());
+}
