@@ -56,6 +56,13 @@ impl UnrecoveredLog {
                 _ => Ok(epochs),
             }
         });
+        let loaded = match loaded {
+            Ok(epochs) if !clean => match self.contradiction(&epochs, set, log_start, log_end)? {
+                Some(corruption) => Err(corruption),
+                None => Ok(epochs),
+            },
+            other => other,
+        };
         let (mut epochs, mut changed) = match loaded {
             Ok(epochs) => (epochs, false),
             Err(corruption) => {
@@ -78,6 +85,35 @@ impl UnrecoveredLog {
             epochs.store(self.storage(), &self.path)?;
         }
         Ok(epochs)
+    }
+
+    /// What the batches say against the checkpoint of leader epochs after a crash, where our state does not
+    /// vouch for its bytes: the terms that it names must begin where it says.
+    fn contradiction(
+        &self,
+        epochs: &LeaderEpochs,
+        set: &SegmentSet,
+        log_start: Offset,
+        log_end: Offset,
+    ) -> Result<Option<Corruption>, OpenError> {
+        let known = self.start.state.and_then(|state| state.epochs_crc);
+        if known.is_none_or(|crc| crc == epochs.checksum()) {
+            return Ok(None);
+        }
+        let begins = epochs.entries().iter().map(|entry| entry.start_offset);
+        for offset in begins.flat_map(|start| [start - 1, start]).chain([log_start, log_end - 1]) {
+            if !(log_start..log_end).contains(&offset) {
+                continue;
+            }
+            let (expected, found) = (epoch_at(set, offset)?, epochs.epoch_for(offset));
+            if expected.is_some() && expected != found {
+                let path = self.path.join(LEADER_EPOCHS);
+                let what = "leader epoch of an offset";
+                let text = |epoch: Option<LeaderEpoch>| format!("{epoch:?} at offset {offset}");
+                return Ok(Some(Corruption::new(path, 0, what, text(expected), text(found))));
+            }
+        }
+        Ok(None)
     }
 
     /// The producers' state at the log end.
@@ -120,6 +156,16 @@ impl UnrecoveredLog {
             }
         }
         set_aborted(active, from, aborted)
+    }
+}
+
+/// Leader epoch of the batch that holds `offset`; `None` where there is none, or it is damaged.
+fn epoch_at(set: &SegmentSet, offset: Offset) -> Result<Option<LeaderEpoch>, OpenError> {
+    let Some(segment) = set.floor(offset) else { return Ok(None) };
+    match segment.locate(offset) {
+        Ok(found) => Ok(found.map(|(_, header)| header.leader_epoch)),
+        Err(SegmentError::Corrupt(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
