@@ -210,9 +210,17 @@ fn one_partition_can_be_checked_alone() {
 
 #[test]
 fn what_a_crash_leaves_has_no_fault_either() {
-    let findings = Folder::crashed().check();
+    let folder = Folder::crashed();
+    let findings = folder.check();
     assert_eq!(findings.faults, []);
     assert!(findings.notes[0].contains("not closed cleanly"), "{:?}", findings.notes);
+    // Kafka reserves the whole index of the segment that it appends to.
+    let last = folder.segments("orders-0").pop().unwrap();
+    folder.edit(&format!("orders-0/{last}.index"), |index| index.resize(1 << 20, 0));
+    folder.edit(&format!("orders-0/{last}.timeindex"), |index| index.resize(12 << 10, 0));
+    assert_eq!(folder.check().faults, []);
+    folder.edit(&format!("orders-0/{FIRST}.index"), |index| index.extend([0; 16]));
+    one(&folder.check(), &folder.file(&format!("orders-0/{FIRST}.index")), "zero tail");
 }
 
 #[test]
