@@ -219,7 +219,7 @@ pub struct GridArgs {
     #[arg(long, value_name = "SIZE", value_delimiter = ',', default_value = "16KiB",
           value_parser = batch_size)]
     pub batch_size: Vec<ByteSize>,
-    /// none, gzip[:1-9], snappy, lz4[:1-17] or zstd[:LEVEL]; without a level, Kafka's default
+    /// none, gzip[:1-9], snappy, lz4[:1-17] or zstd\[:LEVEL\]; without a level, Kafka's default
     #[arg(long, value_name = "CODEC", value_delimiter = ',', default_value = "none")]
     pub compression: Vec<Compression>,
     /// Records offered a second over all producers (open loop), such as 100k; or max: as fast as

@@ -126,7 +126,7 @@ impl Model {
             let durable = self.durable;
             return Err(format!("lost: acknowledged up to {durable}, the log ends at {end}"));
         }
-        let restarted = self.restart.is_some_and(|at| start == end && (end == at || end == start));
+        let restarted = self.restart.is_some() && start == end;
         let is_end = end == self.end() || end == self.base;
         if !restarted && !is_end && self.batches.iter().all(|batch| batch.next() != end) {
             let known = self.end();
