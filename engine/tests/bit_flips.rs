@@ -281,7 +281,7 @@ impl Sound {
             let log_start = log.watermarks().log_start;
             drop((log, dir));
             let repeated = batches.iter().rev().find(|bytes| {
-                let batch = SealedBatch::check(bytes.to_vec()).unwrap();
+                let batch = SealedBatch::check((*bytes).clone()).unwrap();
                 batch.header().producer_id == IDEMPOTENT
             });
             sound.repeated.insert(partition.clone(), repeated.cloned());
