@@ -13,7 +13,7 @@ use crate::{
     commit::CommitFile,
     io::{File, SyncKind},
     limits::MAX_LOG_END,
-    segment::{ActiveSegment, Segment, SegmentSet, Trust},
+    segment::{ActiveSegment, Segment, SegmentError, SegmentSet, Trust},
     types::Offset,
 };
 
@@ -145,7 +145,7 @@ impl PartitionLog {
         self.announce_cut(&target, &removed, stays, end);
         self.remove_segments(writer, &removed)?;
         if writer.active.base_offset() != target.base_offset() {
-            writer.active = ActiveSegment::reopen(&target)?;
+            writer.active = self.reopen(&target)?;
         }
         writer.active.truncate_to(end)?;
         let mut files = writer.active.index_files();
@@ -157,6 +157,20 @@ impl PartitionLog {
         self.settle(writer, set)?;
         writer.state = WriterState::Open;
         Ok(end)
+    }
+
+    /// Opens a sealed segment to append to it again. Of one that holds nothing but deleted records a power
+    /// cut may have taken the indexes, as no checkpoint synced them any more: they are made anew, without
+    /// the aborted transactions, as no reader will ask for them.
+    fn reopen(&self, target: &Segment) -> Result<ActiveSegment, SegmentError> {
+        let marks = self.tail.snapshot();
+        match ActiveSegment::reopen(target) {
+            Err(SegmentError::Corrupt(_)) if marks.log_start == marks.log_end => {
+                let (storage, base) = (self.storage(), target.base_offset());
+                ActiveSegment::open(storage, &self.path, base, &self.options, Trust::Nothing)
+            }
+            other => other,
+        }
     }
 
     /// Who reads or waits for what goes hears of it before it goes.
