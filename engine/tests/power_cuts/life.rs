@@ -192,7 +192,8 @@ impl Life {
             let Partition { name, config, .. } = &self.partitions[place];
             let log = UnrecoveredLog::open(&dir, name, config.clone(), self.clock.clone());
             let (log, report) = self.settle(log)?.recover().or_else(|error| self.refuse(&error))?;
-            if !(self.lies || report.damage.is_empty() && report.rebuilt.is_empty()) {
+            let is_sound = report.damage.is_empty() && report.rebuilt.is_empty();
+            if !is_sound && !self.lies {
                 return Err(Stop::Wrong(format!(
                     "{name}: power cuts do not rot: {report:?}",
                     name = report.partition

@@ -54,11 +54,9 @@ pub(crate) struct Model {
     pub(crate) durable: Offset,
     /// Where the log may start: two numbers where a change was under way.
     start: (Offset, Offset),
-    /// Records below were deleted once. A truncation to below the log start that the power
-    /// interrupts may bring them back, but not their leader epochs.
-    deleted_below: Offset,
-    /// A restart at this offset was under way.
-    restart: Option<Offset>,
+    /// Where an empty log may stand: the new offset and the old log start, where a restart was under
+    /// way.
+    empty_at: Vec<Offset>,
 }
 
 impl Model {
@@ -97,8 +95,7 @@ impl Model {
 
     /// Everything goes; the log begins anew at `offset`.
     pub(crate) fn restarting(&mut self, offset: Offset) {
-        self.deleted_below = self.deleted_below.max(self.start.1);
-        self.restart = Some(offset);
+        self.empty_at = vec![offset, self.start.0, self.start.1];
         self.durable = 0;
         self.start = (self.start.0.min(offset), self.start.1.max(offset));
     }
@@ -111,10 +108,7 @@ impl Model {
         }
         self.durable = self.durable.min(end);
         self.start = (start, start);
-        self.restart = None;
-        if end < self.deleted_below {
-            self.deleted_below = 0;
-        }
+        self.empty_at = Vec::new();
     }
 
     /// Holds what recovery left against what must and may be there; from then on that is what there
@@ -126,7 +120,7 @@ impl Model {
             let durable = self.durable;
             return Err(format!("lost: acknowledged up to {durable}, the log ends at {end}"));
         }
-        let restarted = self.restart.is_some() && start == end;
+        let restarted = start == end && self.empty_at.contains(&end);
         let is_end = end == self.end() || end == self.base;
         if !restarted && !is_end && self.batches.iter().all(|batch| batch.next() != end) {
             let known = self.end();
@@ -221,12 +215,9 @@ impl Model {
 
     fn check_epochs(&self, log: &PartitionLog) -> Result<(), String> {
         let place = |batch: &Stored| (batch.base().max(self.start()), batch.header.leader_epoch);
-        let mut expected = LeaderEpochs::rebuild(self.visible().map(place));
-        let mut found = LeaderEpochs::clone(&log.leader_epochs());
-        for epochs in [&mut expected, &mut found] {
-            epochs.truncate_from_start(self.deleted_below);
-        }
-        if !expected.entries().is_empty() && found != expected {
+        let expected = LeaderEpochs::rebuild(self.visible().map(place));
+        let found = log.leader_epochs();
+        if !expected.entries().is_empty() && *found != expected {
             return Err(format!("leader epochs: expected {expected:?}, found {found:?}"));
         }
         Ok(())
