@@ -20,7 +20,8 @@ use crate::{
 impl PartitionLog {
     /// Drops the batches that hold `offset` or larger ones; durable when it returns. Gives the log end
     /// offset, which lies below `offset` where a batch spans it. Log start and high watermark come down
-    /// with it (Kafka: `UnifiedLog.truncateTo`).
+    /// with it (Kafka: `UnifiedLog.truncateTo`); at or below the log start it is a restart
+    /// ([`PartitionLog::restart_at`]).
     ///
     /// Should the disk fail half-way the log takes no more appends until it is opened again.
     pub fn truncate_to(&self, offset: Offset) -> Result<Offset, ChangeError> {
@@ -48,7 +49,8 @@ impl PartitionLog {
             }
         }
         let set = self.segments.load_full();
-        if set.first().is_none_or(|first| offset <= first.base_offset()) {
+        // Below the log start nothing is left, and nobody has seen to it that it is sound.
+        if offset <= marks.log_start {
             return self.restart(&mut writer, offset);
         }
         self.cut_to(&mut writer, &set, offset)
