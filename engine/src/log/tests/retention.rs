@@ -209,7 +209,7 @@ fn interrupted(
     let open = UnrecoveredLog::open(&dir, &partition(), config, clock.clone()).unwrap();
     let log = Arc::new(open.recover().unwrap().0);
     for value in ["0", "1", "2"] {
-        log.append(vec![batch_at(1_000, &[value])], 1).unwrap();
+        log.append(vec![batch_at(NOW_MS - 20_000, &[value])], 1).unwrap();
     }
     log.commit(3).unwrap();
     // The first look at the clock is that of the producers' expiry.

@@ -16,9 +16,17 @@ use crate::{
 
 /// Runs `work` on the log while other threads checkpoint it and read it; nothing of that may fail.
 fn beside_others(bench: &Bench, work: impl FnOnce() + Send) {
+    /// Ends the others, however the work ends.
+    struct End<'a>(&'a AtomicBool);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let over = AtomicBool::new(false);
     let go_on = || !over.load(Ordering::Relaxed);
     thread::scope(|scope| {
+        let _end = End(&over);
         scope.spawn(|| {
             while go_on() {
                 bench.checkpoint();
@@ -42,7 +50,6 @@ fn beside_others(bench: &Bench, work: impl FnOnce() + Send) {
             }
         });
         work();
-        over.store(true, Ordering::Relaxed);
     });
 }
 
