@@ -1,6 +1,6 @@
 //! What stands in a partition's folder, once work that a crash interrupted is finished.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::{
     error::IoError,
@@ -125,27 +125,4 @@ pub(super) fn files_of(storage: &Storage, segment: &Segment) -> Result<Vec<File>
 pub(super) fn remove_segment(storage: &Storage, dir: &Path, base: Offset) -> Result<(), IoError> {
     storage.remove_file(&file_path(dir, base, Suffix::Log))?;
     INDEXES.iter().try_for_each(|suffix| storage.remove_file(&file_path(dir, base, *suffix)))
-}
-
-/// Marks all files of a segment as deleted; gives their new names, to be removed once no reader can
-/// have pinned the segment.
-pub(super) fn doom_segment(
-    storage: &Storage,
-    dir: &Path,
-    base: Offset,
-) -> Result<Vec<PathBuf>, IoError> {
-    let mut doomed = Vec::new();
-    for suffix in [Suffix::Log].into_iter().chain(INDEXES) {
-        let live = FileName { base_offset: base, suffix, stage: Stage::Live };
-        let marked = FileName { stage: Stage::Deleted, ..live };
-        let path = dir.join(marked.to_string());
-        match storage.rename(&dir.join(live.to_string()), &path) {
-            Err(error) if error.is_not_found() => {}
-            other => {
-                other?;
-                doomed.push(path);
-            }
-        }
-    }
-    Ok(doomed)
 }

@@ -4,7 +4,7 @@ use std::{mem, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     ChangeError, LogConfig, PartitionLog, Writer, WriterState,
-    folder::{doom_segment, files_of, remove_segment},
+    folder::{files_of, remove_segment},
     producers::{snapshot_offsets, snapshot_path},
     retention::{Extent, expired},
     state::PartitionState,
@@ -248,8 +248,7 @@ impl PartitionLog {
             let base = segment.base_offset();
             writer.unsynced.retain(|other| other.base_offset() != base);
             writer.seals.remove(base);
-            let files = doom_segment(self.storage(), &self.path, base)?;
-            writer.doomed.extend(files.into_iter().map(|path| (at, path)));
+            writer.doomed.extend(segment.retire()?.into_iter().map(|path| (at, path)));
             if base < start {
                 self.storage().remove_file(&snapshot_path(&self.path, base))?;
             }

@@ -6,7 +6,7 @@ use super::{
     ChangeError, Cut, DamagedRange, LeaderEpochs, PartitionLog, Writer, WriterState,
     damage::cut,
     derived::{drop_snapshots_above, producers_at},
-    folder::{Folder, doom_segment, remove_segment},
+    folder::{Folder, remove_segment},
     producers::{ProducerStates, snapshot_offsets, snapshot_path},
 };
 use crate::{
@@ -199,8 +199,7 @@ impl PartitionLog {
         for segment in removed.iter().rev() {
             let base = segment.base_offset();
             writer.unsynced.retain(|other| other.base_offset() != base);
-            let files = doom_segment(self.storage(), &self.path, base)?;
-            writer.doomed.extend(files.into_iter().map(|path| (at, path)));
+            writer.doomed.extend(segment.retire()?.into_iter().map(|path| (at, path)));
             self.storage().sync_dir(&self.path)?;
         }
         Ok(())

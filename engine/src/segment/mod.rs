@@ -40,7 +40,6 @@ pub use error::SegmentError;
 pub use name::{FileName, Stage, Suffix, file_name, file_path};
 pub use offset_index::{OffsetEntry, OffsetIndex};
 pub use reopen::Trust;
-pub use retire::remove_retired;
 pub use scan::{Damage, Scan, ScanStart, scan};
 pub use seal::{SEALS_FILE, Seal, Seals};
 pub use segment::Segment;

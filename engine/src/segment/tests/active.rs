@@ -1,10 +1,7 @@
 //! Appending, rolling over limits, failing disks.
 
 use super::*;
-use crate::{
-    io::SyncKind,
-    segment::{AbortedTransaction, remove_retired},
-};
+use crate::{io::SyncKind, segment::AbortedTransaction};
 
 #[test]
 fn a_segment_starts_empty_and_says_so() {
@@ -262,13 +259,15 @@ fn a_retired_segment_is_read_until_it_is_dropped() {
     active.append(&mut plain_batches(20, 10)).unwrap();
     let (_, seal) = active.seal().unwrap();
     let sealed = folder.sealed(0, 40, Some(seal));
-    sealed.retire().unwrap();
+    let retired = sealed.retire().unwrap();
     let names = || {
         let entries = folder.storage.list(&folder.dir).unwrap();
         entries.into_iter().map(|entry| entry.name.into_string().unwrap()).collect::<Vec<_>>()
     };
     assert!(names().iter().all(|name| name.ends_with(".deleted")) && names().len() == 3);
     assert_eq!(sealed.locate(33).unwrap().unwrap().1.base_offset, 32);
-    remove_retired(&folder.storage, &folder.dir, 0).unwrap();
+    for path in retired {
+        folder.storage.remove_file(&path).unwrap();
+    }
     assert!(names().is_empty());
 }
