@@ -38,6 +38,22 @@
 //! 1 types  limits  error  clock  metrics
 //! ```
 
+/// Builder methods of an options struct: each sets the public field of its name.
+macro_rules! setters {
+    ($options:ident { $($field:ident: $type:ty),* $(,)? }) => {
+        impl $options {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+                #[must_use]
+                pub fn $field(mut self, $field: $type) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+        }
+    };
+}
+
 pub mod clock;
 pub mod commit;
 pub mod consumer;

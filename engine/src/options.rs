@@ -116,33 +116,20 @@ impl EngineOptions {
     }
 }
 
-macro_rules! setters {
-    ($($field:ident: $type:ty),* $(,)?) => {
-        impl EngineOptions {
-            $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
-                #[must_use]
-                pub fn $field(mut self, $field: $type) -> Self {
-                    self.$field = $field.into();
-                    self
-                }
-            )*
-        }
-    };
-}
-
 setters! {
-    storage: Storage,
-    clock: Arc<dyn Clock>,
-    seed: u64,
-    housekeeping: Housekeeping,
-    commit_strategy: Strategy,
-    recovery_threads: usize,
-    checkpoint_interval: Duration,
-    retention_check_interval: Duration,
-    producer_id_expiration: Duration,
-    on_damage: OnDamage,
-    adopted_topics: TopicConfig,
+    EngineOptions {
+        storage: Storage,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+        housekeeping: Housekeeping,
+        commit_strategy: Strategy,
+        recovery_threads: usize,
+        checkpoint_interval: Duration,
+        retention_check_interval: Duration,
+        producer_id_expiration: Duration,
+        on_damage: OnDamage,
+        adopted_topics: TopicConfig,
+    }
 }
 
 #[cfg(test)]

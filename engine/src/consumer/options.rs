@@ -85,27 +85,14 @@ impl ConsumerOptions {
     }
 }
 
-macro_rules! setters {
-    ($($field:ident: $type:ty),* $(,)?) => {
-        impl ConsumerOptions {
-            $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
-                #[must_use]
-                pub fn $field(mut self, $field: $type) -> Self {
-                    self.$field = $field;
-                    self
-                }
-            )*
-        }
-    };
-}
-
 setters! {
-    fetch_min_bytes: usize,
-    fetch_max_bytes: usize,
-    max_partition_fetch_bytes: usize,
-    fetch_max_wait: Duration,
-    max_poll_records: usize,
-    auto_offset_reset: AutoOffsetReset,
-    isolation: Isolation,
+    ConsumerOptions {
+        fetch_min_bytes: usize,
+        fetch_max_bytes: usize,
+        max_partition_fetch_bytes: usize,
+        fetch_max_wait: Duration,
+        max_poll_records: usize,
+        auto_offset_reset: AutoOffsetReset,
+        isolation: Isolation,
+    }
 }

@@ -152,33 +152,20 @@ impl ProducerOptions {
     }
 }
 
-macro_rules! setters {
-    ($($field:ident: $type:ty),* $(,)?) => {
-        impl ProducerOptions {
-            $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
-                #[must_use]
-                pub fn $field(mut self, $field: $type) -> Self {
-                    self.$field = $field.into();
-                    self
-                }
-            )*
-        }
-    };
-}
-
 setters! {
-    batch_size: usize,
-    linger: Duration,
-    buffer_memory: usize,
-    max_block: Duration,
-    delivery_timeout: Duration,
-    retry_backoff: Duration,
-    max_request_size: usize,
-    acks: Acks,
-    durability: Durability,
-    compression: Compression,
-    partitioner_seed: u64,
+    ProducerOptions {
+        batch_size: usize,
+        linger: Duration,
+        buffer_memory: usize,
+        max_block: Duration,
+        delivery_timeout: Duration,
+        retry_backoff: Duration,
+        max_request_size: usize,
+        acks: Acks,
+        durability: Durability,
+        compression: Compression,
+        partitioner_seed: u64,
+    }
 }
 
 #[cfg(test)]
