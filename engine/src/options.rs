@@ -57,7 +57,8 @@ pub struct EngineOptions {
     /// `num.recovery.threads.per.data.dir`, but for all together: partitions that are opened, and
     /// closed, at a time. Default: the machine's cores.
     pub recovery_threads: Option<usize>,
-    /// `log.flush.offset.checkpoint.interval.ms`: how often recovery points are raised and written.
+    /// `log.flush.offset.checkpoint.interval.ms`: how often recovery points are raised and written
+    /// at least; those of a durable log are as well when it has sealed a segment.
     pub checkpoint_interval: Duration,
     /// `log.retention.check.interval.ms`: how often retention looks.
     pub retention_check_interval: Duration,

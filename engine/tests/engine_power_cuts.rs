@@ -8,7 +8,7 @@ use trunkline::{
     engine::Engine,
     io::{ForgetfulDisk, Loss},
     options::{EngineOptions, Housekeeping},
-    record::{BatchBuilder, BatchSettings, Encoder, NewRecord},
+    record::{BatchBuilder, BatchSettings, Encoder, NewRecord, SealedBatch},
     topic::{Topic, TopicConfig},
 };
 
@@ -25,13 +25,18 @@ fn open(disk: &ForgetfulDisk) -> Engine {
     Engine::open(options).unwrap()
 }
 
+/// A batch of one record.
+fn batch_of(value: &[u8]) -> SealedBatch {
+    let mut builder = BatchBuilder::new(Vec::new(), BatchSettings::default());
+    let record = NewRecord { timestamp: 1, key: None, value: Some(value), headers: &[] };
+    builder.push(&record).unwrap();
+    builder.seal(&mut Encoder::new()).unwrap()
+}
+
 /// Appends a record to each partition, durably.
 fn fill(topic: &Topic) {
     for log in topic.partitions() {
-        let mut builder = BatchBuilder::new(Vec::new(), BatchSettings::default());
-        let record = NewRecord { timestamp: 1, key: None, value: Some(b"v"), headers: &[] };
-        builder.push(&record).unwrap();
-        let end = log.append(vec![builder.seal(&mut Encoder::new()).unwrap()], 0).unwrap().end;
+        let end = log.append(vec![batch_of(b"v")], 0).unwrap().end;
         log.commit(end).unwrap();
     }
 }
@@ -156,4 +161,56 @@ fn a_disk_that_fails_in_the_middle_of_a_creation_takes_it_back() {
             return;
         }
     }
+}
+
+#[test]
+fn a_deletion_that_fails_acknowledges_nothing_that_the_next_open_forgets() {
+    let disk = prepared(true);
+    let mut went_on = 0;
+    for nth in 1.. {
+        let disk = disk.fork();
+        let engine = open(&disk);
+        let topic = engine.topic("changed").unwrap();
+        disk.fail_sync(nth);
+        let failed = engine.delete_topic("changed").is_err();
+        disk.fail_sync(u64::MAX);
+        let log = &topic.partitions()[0];
+        let appended = log.append(vec![batch_of(b"v")], 0).ok();
+        let acknowledged = appended.is_some_and(|appended| log.commit(appended.end).is_ok());
+        drop((topic, engine));
+        let engine = open(&disk.power_cut(Loss::Everything));
+        let left = engine.topic("changed").map_or(0, |topic| count(&engine, &topic));
+        assert!(
+            !acknowledged || left == PARTITIONS as usize + 1,
+            "sync {nth}: {left} records left"
+        );
+        went_on += u32::from(acknowledged);
+        if !failed {
+            assert!(nth > 3 && went_on > 0, "{went_on} of {nth} went on");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_recovery_reads_no_segment_that_was_sealed_and_checkpointed() {
+    const SEGMENT: u64 = 1 << 20;
+    let disk = ForgetfulDisk::new();
+    let engine = open(&disk);
+    let config = TopicConfig::default().segment_bytes(SEGMENT as i32);
+    let topic = engine.create_topic("rolling", 1, config).unwrap();
+    let log = &topic.partitions()[0];
+    let value = vec![b'v'; 100 << 10];
+    for _ in 0..50 {
+        let end = log.append(vec![batch_of(&value)], 0).unwrap().end;
+        log.commit(end).unwrap();
+        engine.keep_house(Duration::ZERO);
+    }
+    assert!(log.size().0 > 3);
+    drop(engine);
+    let engine = open(&disk.power_cut(Loss::Everything));
+    let report = &engine.recovery_report().partitions[0];
+    assert_eq!(report.log_end, 50);
+    assert!(!report.clean && report.checked_bytes < 2 * SEGMENT, "{report:?}");
+    assert!(report.checked_from >= 30, "{report:?}");
 }

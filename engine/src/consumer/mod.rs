@@ -141,11 +141,11 @@ impl Consumer {
             }
             Seek::Offset(offset) => offset,
             Seek::Beginning => assigned.log.watermarks().log_start,
-            Seek::End => assigned.log.readable().get(),
+            Seek::End => assigned.log.end_for(self.options.isolation),
             Seek::Timestamp(timestamp) => loop {
                 match assigned.log.offset_for_timestamp(timestamp) {
                     Ok(Some((_, offset))) => break offset,
-                    Ok(None) => break assigned.log.readable().get(),
+                    Ok(None) => break assigned.log.end_for(self.options.isolation),
                     Err(ReadError::Truncated { .. }) => {}
                     Err(source) => {
                         return Err(SeekError::Read { partition: partition.clone(), source });
@@ -166,7 +166,7 @@ impl Consumer {
     /// Records between the position and the end of what can be read; compaction may have left fewer.
     pub fn lag(&self, partition: &TopicPartition) -> Option<u64> {
         let assigned = &self.assigned[self.find(partition)?];
-        Some((assigned.log.readable().get() - assigned.position?).max(0) as u64)
+        Some((assigned.log.end_for(self.options.isolation) - assigned.position?).max(0) as u64)
     }
 
     /// Holds a partition's records back, what was fetched already included; `false` where it is not
@@ -247,7 +247,7 @@ impl Consumer {
     fn start_of(&self, assigned: &Assigned) -> Option<Offset> {
         match self.options.auto_offset_reset {
             AutoOffsetReset::Earliest => Some(assigned.log.watermarks().log_start),
-            AutoOffsetReset::Latest => Some(assigned.log.readable().get()),
+            AutoOffsetReset::Latest => Some(assigned.log.end_for(self.options.isolation)),
             AutoOffsetReset::None => None,
         }
     }

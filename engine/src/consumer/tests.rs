@@ -359,6 +359,33 @@ fn assigning_what_is_not_there_or_twice_is_refused() {
 }
 
 #[test]
+fn a_stable_reader_that_starts_at_the_end_misses_no_open_transaction() {
+    let topic = topic(1);
+    let log = &topic.partitions()[0];
+    fill(log, "none", 2, 2);
+    let settings = BatchSettings {
+        producer_id: 7,
+        producer_epoch: 0,
+        transactional: true,
+        ..Default::default()
+    };
+    let mut builder = BatchBuilder::new(Vec::new(), BatchSettings { base_sequence: 0, ..settings });
+    builder
+        .push(&NewRecord { timestamp: 0, key: None, value: Some(b"open"), headers: &[] })
+        .unwrap();
+    append(log, vec![builder.seal(&mut Encoder::new()).unwrap()]);
+    let latest = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Latest);
+    let mut stable = consumer(latest.isolation(Isolation::Stable), &topic);
+    let place = log.partition().clone();
+    assert!(stable.poll(NOW).unwrap().is_empty());
+    assert_eq!(stable.position(&place), Some(2), "not behind the open transaction");
+    assert_eq!(stable.seek(&place, Seek::End).unwrap(), 2);
+    assert_eq!(stable.lag(&place), Some(0));
+    append(log, vec![crate::record::control_batch(Marker::Commit, 7, 0, 0, 5)]);
+    assert_eq!(stable.poll(NOW).unwrap().len(), 1);
+}
+
+#[test]
 fn records_that_are_not_durable_yet_are_not_given() {
     let topic = topic_with(1, &TopicConfig::default());
     let log = &topic.partitions()[0];

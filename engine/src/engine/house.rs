@@ -1,7 +1,7 @@
 //! What has to be done from time to time, and the thread that does it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -58,9 +58,10 @@ impl Shared {
         }
         let logs = self.logs();
         let mut next = self.empty_trash(now);
-        house
-            .flushes
-            .retain(|partition, _| logs.iter().any(|(_, log)| log.partition() == partition));
+        if !house.flushes.is_empty() {
+            let known: HashSet<_> = logs.iter().map(|(_, log)| log.partition()).collect();
+            house.flushes.retain(|partition, _| known.contains(partition));
+        }
         for (topic, log) in &logs {
             if topic.is_deleted() {
                 continue;
@@ -74,12 +75,21 @@ impl Shared {
         if house.next_checkpoint <= now {
             house.next_checkpoint = now.saturating_add(self.options.checkpoint_interval);
             self.checkpoint(&logs);
+        } else {
+            // What a segment holds that was sealed since is durable but for its indexes: with a
+            // checkpoint, which costs little then, a recovery reads the last segments only.
+            let mut rolled = logs;
+            rolled.retain(|(topic, log)| !topic.is_deleted() && log.has_rolled_since_checkpoint());
+            self.checkpoint(&rolled);
         }
         next.min(house.next_checkpoint)
     }
 
-    /// Raises the recovery points and writes them.
+    /// Raises the recovery points of these logs and writes them.
     fn checkpoint(&self, logs: &[(Arc<Topic>, Arc<PartitionLog>)]) {
+        if logs.is_empty() {
+            return;
+        }
         for (_, log) in logs {
             match log.checkpoint() {
                 // Closed: its topic was deleted meanwhile, and is not spoken of again.

@@ -168,9 +168,14 @@ impl Shared {
 
     /// Undoes a creation that failed. What cannot be undone now is undone at the next open.
     fn take_back(&self, registry: &mut Registry, name: &TopicName, plans: &[Plan]) {
-        let undone = plans.iter().try_for_each(|plan| {
-            let path = plan.path();
-            if self.options.storage.exists(&path)? { self.remove_folder(&path) } else { Ok(()) }
+        // A log dir may have the entry as live already: no folder goes before the entry says so.
+        let deleting = registry.catalog.topics.get(name).cloned();
+        let deleting = deleting.map(|entry| CatalogEntry { stage: Stage::Deleting, ..entry });
+        let undone = registry.set(self, name, deleting).and_then(|()| {
+            plans.iter().try_for_each(|plan| {
+                let path = plan.path();
+                if self.options.storage.exists(&path)? { self.remove_folder(&path) } else { Ok(()) }
+            })
         });
         let partitions: Vec<_> = plans.iter().map(|plan| plan.partition.clone()).collect();
         let undone = undone
@@ -197,9 +202,16 @@ impl Shared {
             stage: Stage::Deleting,
             config: topic.config().clone(),
         };
-        registry.set(self, name, Some(entry))?;
+        let before = registry.catalog.topics.get(name).cloned();
+        let begun = registry.set(self, name, Some(entry));
+        // A log dir may have it all the same, and the next open would believe that one. Unless all of
+        // them say again that the topic lives, nothing may be acknowledged any more.
+        if begun.is_err() && registry.set(self, name, before).is_ok() {
+            return Ok(begun?);
+        }
         topic.set_deleted();
         topic.partitions().iter().for_each(|log| log.abandon());
+        begun?;
         self.move_to_trash(&mut registry, &topic)?;
         registry.set(self, name, None)?;
         self.topics.write().remove(name);

@@ -315,7 +315,11 @@ impl PartitionLog {
         before.map_or(Ok(()), |range| Err(range.corruption.clone()))
     }
 
-    /// Offset below which a reader may read.
+    /// Offset below which a reader may read now: one that starts at the end begins there.
+    pub fn end_for(&self, isolation: Isolation) -> Offset {
+        self.upper(isolation, &self.tail.snapshot())
+    }
+
     fn upper(&self, isolation: Isolation, watermarks: &WatermarksSnapshot) -> Offset {
         match isolation {
             Isolation::LogEnd => watermarks.log_end,

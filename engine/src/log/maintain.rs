@@ -122,6 +122,14 @@ impl PartitionLog {
         Ok(self.note())
     }
 
+    /// Whether a durable log has sealed a segment that the recovery point does not yet pass, so that a
+    /// checkpoint would shorten a recovery. A log that is damaged takes none.
+    pub(crate) fn has_rolled_since_checkpoint(&self) -> bool {
+        self.config.durability == Durability::Durable
+            && self.damage.load().is_empty()
+            && self.segments.load().from(self.tail.snapshot().recovery_point).len() > 1
+    }
+
     /// Syncs the log up to `end`, index files, and all files of sealed segments.
     fn sync_up_to(
         &self,

@@ -98,7 +98,9 @@ pub enum OptionsError {
         found: usize,
     },
     /// A batch would expire before it has lingered.
-    #[error("delivery.timeout.ms ({delivery_timeout:?}) must be at least linger.ms ({linger:?})")]
+    #[error(
+        "delivery.timeout.ms ({delivery_timeout:?}) must be longer than linger.ms ({linger:?})"
+    )]
     ExpiresBeforeLinger {
         /// `delivery.timeout.ms`.
         delivery_timeout: Duration,
@@ -144,7 +146,7 @@ impl ProducerOptions {
         within("batch.size", self.batch_size, 0, MAX_BATCH_BYTES)?;
         within("max.request.size", self.max_request_size, BATCH_HEADER, MAX_BATCH_BYTES)?;
         within("buffer.memory", self.buffer_memory, self.batch_size.max(BATCH_HEADER), usize::MAX)?;
-        if self.delivery_timeout < self.linger {
+        if self.delivery_timeout <= self.linger {
             let (delivery_timeout, linger) = (self.delivery_timeout, self.linger);
             return Err(OptionsError::ExpiresBeforeLinger { delivery_timeout, linger });
         }
@@ -186,7 +188,9 @@ mod tests {
         let text = refused(ProducerOptions::new().buffer_memory(100));
         assert_eq!(text, format!("buffer.memory must be 16384 to {}, found 100", usize::MAX));
         let text = refused(ProducerOptions::new().delivery_timeout(Duration::ZERO));
-        assert_eq!(text, "delivery.timeout.ms (0ns) must be at least linger.ms (5ms)");
+        assert_eq!(text, "delivery.timeout.ms (0ns) must be longer than linger.ms (5ms)");
+        let same = ProducerOptions::new().linger(Duration::ZERO).delivery_timeout(Duration::ZERO);
+        assert!(refused(same).contains("longer than linger.ms"), "it expires when it may leave");
         let compression = Compression { codec: Codec::Snappy, level: Some(1) };
         assert!(refused(ProducerOptions::new().compression(compression)).contains("no levels"));
     }
