@@ -227,7 +227,7 @@ static HELD: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
 #[derive(Debug)]
 struct ProcessLock {
     path: PathBuf,
-    _file: fs::File,
+    file: Option<fs::File>,
 }
 
 impl ProcessLock {
@@ -247,7 +247,7 @@ impl ProcessLock {
             Err(error) => return Err(error.into()),
         }
         held.insert(path.clone());
-        Ok(Self { path, _file: file })
+        Ok(Self { path, file: Some(file) })
     }
 }
 
@@ -255,6 +255,10 @@ impl Lock for ProcessLock {}
 
 impl Drop for ProcessLock {
     fn drop(&mut self) {
-        HELD.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        // Closed while nobody else can take it: to close any file of this path lets go of all locks on
+        // it that this process has.
+        self.file = None;
+        held.remove(&self.path);
     }
 }

@@ -309,7 +309,13 @@ impl UnrecoveredLog {
             });
         }
         let durable = self.start.state.map_or(0, |state| state.durable_end);
-        let base = end.max(durable);
+        let mut base = end.max(durable);
+        // A last segment with bytes but without a batch stays as it is, before the new one.
+        if let Some((last, len)) = folder.logs.last()
+            && *len > 0
+        {
+            base = base.max(last + 1);
+        }
         let exists = folder.logs.iter().any(|(other, len)| *other == base && *len == 0);
         // Nothing is aborted in an empty segment.
         let active =

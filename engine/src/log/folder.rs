@@ -100,7 +100,7 @@ fn finish_swaps(storage: &Storage, dir: &Path, names: &[(FileName, u64)]) -> Res
 
 fn end_of_swap(storage: &Storage, path: &Path, base: Offset) -> Result<Offset, IoError> {
     let file = storage.open(path, Open::Read)?;
-    let (mut position, mut end) = (0, base + 1);
+    let (mut position, mut end) = (0, base.saturating_add(1));
     loop {
         let bytes = file.read_at(position, crate::limits::BATCH_HEADER)?;
         let Ok(header) = crate::record::BatchHeader::parse(&bytes) else { return Ok(end) };

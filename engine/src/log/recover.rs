@@ -309,7 +309,8 @@ impl UnrecoveredLog {
         found.active.write_indexes()?;
         let mut files = found.active.index_files();
         files.push(found.active.file().clone());
-        for segment in set.from(self.start.recovery_point) {
+        // That which ends at the recovery point was sealed again, too.
+        for segment in set.from(self.start.recovery_point.saturating_sub(1)) {
             if segment.base_offset() != found.active.base_offset() {
                 files.extend(super::folder::files_of(self.storage(), segment)?);
             }

@@ -272,12 +272,19 @@ impl Accumulator {
         if *shut {
             return Err(SendError::Closed);
         }
+        let mut released = Vec::new();
         for topic in self.topics.iter() {
             topic.release_if_deleted(|partition, parcels| {
-                self.fail(partition, parcels, &SendError::TopicDeleted);
+                released.push((partition.clone(), parcels))
             });
         }
-        Ok(self.topics.get_or_add(number, add))
+        let added = self.topics.get_or_add(number, add);
+        // Wakers are foreign code: no lock is held while they are called.
+        drop(shut);
+        for (partition, parcels) in released {
+            self.fail(&partition, parcels, &SendError::TopicDeleted);
+        }
+        Ok(added)
     }
 }
 

@@ -17,6 +17,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::record::BatchBuilder;
+
 /// The memory of one producer.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -121,7 +123,7 @@ impl Pool {
 
     fn room(self: &Arc<Self>, bytes: usize, buffer: Option<Vec<u8>>) -> Room {
         // A new buffer is made outside the lock.
-        let buffer = buffer.unwrap_or_else(|| Vec::with_capacity(bytes));
+        let buffer = buffer.unwrap_or_else(|| Vec::with_capacity(bytes + BatchBuilder::SLACK));
         Room { pool: self.clone(), bytes, buffer }
     }
 
@@ -139,7 +141,8 @@ impl Pool {
         let mut state = self.state.lock();
         state.available += bytes;
         debug_assert!(state.available <= self.total, "more was given back than taken");
-        let reusable = (self.buffer_bytes..=2 * self.buffer_bytes).contains(&buffer.capacity());
+        let largest = 2 * self.buffer_bytes + BatchBuilder::SLACK;
+        let reusable = (self.buffer_bytes..=largest).contains(&buffer.capacity());
         if reusable && (state.free.len() + 1) * self.buffer_bytes <= state.available {
             state.free.push(buffer);
         }
@@ -330,7 +333,7 @@ mod tests {
         let mut room = pool.try_take(10).unwrap();
         let again = room.take_buffer();
         assert_eq!(again.as_ptr(), address);
-        room.put_buffer(Vec::with_capacity(21));
+        room.put_buffer(Vec::with_capacity(21 + BatchBuilder::SLACK));
         drop(room);
         assert!(pool.state.lock().free.is_empty(), "too big to keep");
         drop((pool.try_take(10), pool.try_take(10)));

@@ -98,8 +98,13 @@ impl Producer {
 
     /// Makes all batches due, whatever their linger, and blocks until every record that was sent
     /// before is acknowledged or has failed; its [`Ack`] says which.
+    ///
+    /// Called by a waker, that is on a producer's own thread, it makes them due and waits for nothing.
     pub fn flush(&self) {
         let upto = self.accumulator.schedule.hurry();
+        if is_on_our_thread() {
+            return;
+        }
         // An error means that the producer was closed: then, too, all is decided.
         let _ = self.accumulator.schedule.watermark().wait_until(upto, None);
     }
@@ -184,7 +189,9 @@ impl Producer {
         record: &ProducerRecord<'_>,
         needed: usize,
     ) -> Result<Ack, SendError> {
-        let max_block = self.accumulator.options.max_block;
+        // A waker that waits here would wait for the thread that it is called on.
+        let max_block =
+            if is_on_our_thread() { Duration::ZERO } else { self.accumulator.options.max_block };
         let deadline = Instant::now().checked_add(max_block);
         let placing = self.accumulator.placing(topic.clone(), *record);
         wait_for(placing, deadline).unwrap_or_else(|| {

@@ -253,7 +253,10 @@ impl TopicQueues {
 
     /// Lets go of the topic and its logs when it was deleted: takes no more records, and gives all
     /// batches that are here to `fail`. (Its number is never given to another.)
-    pub(super) fn release_if_deleted(&self, mut fail: impl FnMut(&PartitionQueue, Vec<Parcel>)) {
+    pub(super) fn release_if_deleted(
+        &self,
+        mut fail: impl FnMut(&Arc<PartitionQueue>, Vec<Parcel>),
+    ) {
         if self.owner.lock().take_if(|owner| owner.is_deleted()).is_some() {
             for partition in &self.partitions {
                 fail(partition, partition.refuse(&SendError::TopicDeleted));

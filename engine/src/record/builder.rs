@@ -93,6 +93,9 @@ const MIN_RECORD: usize = 7;
 const _: () = assert!(MAX_BATCH_BYTES / MIN_RECORD < i32::MAX as usize);
 
 impl BatchBuilder {
+    /// Bytes that a buffer must hold beyond the batch, so that no record makes it grow.
+    pub(crate) const SLACK: usize = Varints::CAPACITY;
+
     /// An empty batch that is built in `buffer`, which is cleared first.
     pub fn new(mut buffer: Vec<u8>, settings: BatchSettings) -> Self {
         buffer.clear();

@@ -23,7 +23,7 @@ pub(super) struct Varints {
 
 impl Varints {
     /// Room for a record's fields up to its value: length, attributes, timestamp, offset, two lengths.
-    const CAPACITY: usize = 32;
+    pub(super) const CAPACITY: usize = 32;
 
     #[inline(always)]
     pub(super) fn new() -> Self {

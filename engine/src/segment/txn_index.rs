@@ -81,7 +81,7 @@ impl TxnIndex {
                 let rule = format!("at least {expected} and behind the first offset");
                 return Err(Corruption::new(path, at + 18, "last offset", rule, entry.last_offset));
             }
-            expected = entry.last_offset + 1;
+            expected = entry.last_offset.saturating_add(1);
             index.entries.push(entry.words());
         }
         if !rest.is_empty() {

@@ -53,6 +53,9 @@ fn message(code: usize) -> String {
     get_error_name(code).to_owned()
 }
 
+/// A larger decompression context is let go after use. Kafka's default level asks for 2 MiB.
+const MAX_KEPT_CONTEXT: usize = 16 << 20;
+
 /// A reused decompression context.
 #[derive(Default)]
 pub(super) struct Decompressor {
@@ -68,6 +71,13 @@ impl fmt::Debug for Decompressor {
 impl Decompressor {
     /// Adds what all frames of `input` hold to `out`.
     pub(super) fn decompress(&mut self, input: &[u8], out: &mut Output) -> Result<(), Refusal> {
+        let result = self.decompress_frames(input, out);
+        // A frame's header may ask for a window of up to 128 MiB, which the context keeps.
+        self.context.take_if(|context| context.sizeof() > MAX_KEPT_CONTEXT);
+        result
+    }
+
+    fn decompress_frames(&mut self, input: &[u8], out: &mut Output) -> Result<(), Refusal> {
         let context = self.context.get_or_insert_with(DCtx::create);
         let mut rest = Input::new(input);
         // What an earlier, broken batch has left half read is forgotten.
