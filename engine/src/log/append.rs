@@ -194,7 +194,7 @@ impl PartitionLog {
 
         let aborted = writer.producers.apply(producers, end, self.clock.wall_ms());
         for transaction in aborted {
-            // The batches stand: the index is a cache, and recovery enters what it lacks.
+            // The batches stand: the entry is written at the latest before a checkpoint passes it.
             if let Err(error) = writer.active.append_aborted(transaction) {
                 tracing::warn!(%error, "an aborted transaction is missing from its index");
             }

@@ -48,6 +48,8 @@ pub struct ActiveSegment {
     index: IndexFile,
     timeindex: IndexFile,
     txnindex: Option<File>,
+    /// Entries that stand in its file.
+    txn_written: usize,
     rule: IndexRule,
     first_timestamp: Option<i64>,
     tail: Tail,
@@ -122,6 +124,7 @@ impl ActiveSegment {
             other => other?,
         };
         let mut active = Self {
+            txn_written: segment.live_transactions().len(),
             segment: Arc::new(segment),
             file,
             index,
@@ -243,18 +246,29 @@ impl ActiveSegment {
     }
 
     /// Records an aborted transaction, in memory and in the `.txnindex` file, which is made for the
-    /// first one. Markers must come in the order of their offsets.
+    /// first one. Markers must come in the order of their offsets. Where the file cannot be written the
+    /// entry counts all the same; it is written at the latest by [`Self::write_indexes`].
     pub fn append_aborted(&mut self, entry: AbortedTransaction) -> Result<(), SegmentError> {
+        self.segment.live_transactions().push(entry);
+        self.write_transactions()
+    }
+
+    fn write_transactions(&mut self) -> Result<(), SegmentError> {
         let index = self.segment.live_transactions();
-        let position = (index.len() * TXN_INDEX_ENTRY) as u64;
+        self.txn_written = self.txn_written.min(index.len());
+        if self.txn_written == index.len() {
+            return Ok(());
+        }
         if self.txnindex.is_none() {
             let path = self.segment.file_path(Suffix::TxnIndex);
             self.txnindex = Some(self.segment.storage().open(&path, Open::Create)?);
         }
         if let Some(file) = &self.txnindex {
-            file.write_at(position, entry.encode().to_vec())?;
+            let bytes = index.encode();
+            let position = self.txn_written * TXN_INDEX_ENTRY;
+            file.write_at(position as u64, bytes[position..].to_vec())?;
         }
-        index.push(entry);
+        self.txn_written = index.len();
         Ok(())
     }
 
@@ -270,6 +284,7 @@ impl ActiveSegment {
             return Ok(());
         }
         index.truncate_to(from);
+        self.txn_written = self.txn_written.min(index.len());
         self.trim_transactions()?;
         entries.into_iter().try_for_each(|entry| self.append_aborted(entry))
     }
@@ -279,7 +294,7 @@ impl ActiveSegment {
         let tables = self.segment.live_tables();
         self.index.append(tables.offsets.encode(self.index.written()))?;
         self.timeindex.append(tables.times.encode(self.timeindex.written()))?;
-        Ok(())
+        self.write_transactions()
     }
 
     /// The index files, to be synced before the recovery point passes what they index.
@@ -327,6 +342,7 @@ impl ActiveSegment {
         tables.offsets.truncate_at(len);
         tables.times.truncate_to(next_offset);
         self.segment.live_transactions().truncate_to(next_offset);
+        self.txn_written = self.txn_written.min(self.segment.live_transactions().len());
         self.rule.resume(tables.bytes_since_entry(len), largest);
         self.index.truncated(tables.offsets.len());
         self.timeindex.truncated(tables.times.len());
@@ -395,6 +411,7 @@ impl ActiveSegment {
     }
 
     fn trim_transactions(&mut self) -> Result<(), SegmentError> {
+        self.write_transactions()?;
         let len = (self.segment.live_transactions().len() * TXN_INDEX_ENTRY) as u64;
         if self.txnindex.is_none() {
             let path = self.segment.file_path(Suffix::TxnIndex);

@@ -253,6 +253,28 @@ fn aborted_transactions_are_kept_cut_and_read_again() {
 }
 
 #[test]
+fn an_aborted_transaction_that_found_the_disk_full_is_written_before_a_checkpoint() {
+    let folder = Folder::new(0);
+    let mut active = folder.create(0);
+    active.append(&mut plain_batches(10, 10)).unwrap();
+    let entry = AbortedTransaction {
+        producer_id: 7,
+        first_offset: 2,
+        last_offset: 5,
+        last_stable_offset: 6,
+    };
+    folder.disk.fill_up(0);
+    assert!(active.append_aborted(entry).is_err());
+    folder.disk.fill_up(u64::MAX);
+    let mut found = Vec::new();
+    active.segment().aborted_transactions(0, 10, &mut found).unwrap();
+    assert_eq!(found, [entry], "readers know it all the same");
+    active.write_indexes().unwrap();
+    assert_eq!(active.index_files().len(), 3);
+    assert_eq!(folder.bytes(0, Suffix::TxnIndex), entry.encode());
+}
+
+#[test]
 fn a_retired_segment_is_read_until_it_is_dropped() {
     let folder = Folder::new(0);
     let mut active = folder.create(0);
