@@ -182,6 +182,7 @@ pub(crate) mod tests {
             p999: None,
             max: Some(p50_us * 9.0),
             samples: 2_000,
+            effective_samples: 2_000,
         };
         let result = RunResult {
             mb_per_second,

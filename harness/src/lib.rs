@@ -18,6 +18,7 @@ pub mod dump;
 pub mod failure;
 pub mod folder;
 pub mod grid;
+pub mod groups;
 pub mod hlog;
 pub mod journal;
 pub mod keys;

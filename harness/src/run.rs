@@ -219,7 +219,7 @@ mod tests {
         for part in [
             "durable (on the disk",
             "10,000 records/s",
-            "10.0 MB/s",
+            "10.2 MB/s",
             "p99.9",
             "2.00 ms",
             "1.00 ms",
@@ -227,7 +227,7 @@ mod tests {
             "100 batches, 50 % full",
             "compression ratio 4.00",
             "500 ns of CPU",
-            "1.10 bytes written",
+            "2.00 bytes written",
             "50 fsyncs",
         ] {
             assert!(text.contains(part), "{part} in:\n{text}");

@@ -53,6 +53,10 @@ pub struct ProducerSettings {
 /// Totals since the log was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
+    /// Records that were acknowledged.
+    pub records: u64,
+    /// Records that failed.
+    pub failed: u64,
     /// Batches that were appended.
     pub batches: u64,
     /// Bytes of those batches before compression, headers included.
@@ -68,6 +72,8 @@ impl Counters {
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
+            records: self.records.saturating_sub(earlier.records),
+            failed: self.failed.saturating_sub(earlier.failed),
             batches: self.batches.saturating_sub(earlier.batches),
             raw_bytes: self.raw_bytes.saturating_sub(earlier.raw_bytes),
             batch_bytes: self.batch_bytes.saturating_sub(earlier.batch_bytes),
@@ -167,6 +173,8 @@ impl Target {
             Counters { fsyncs: self.engine.metrics().syncs(), ..Counters::default() };
         for producer in &*self.producers.lock().unwrap_or_else(PoisonError::into_inner) {
             let metrics = producer.metrics();
+            counters.records += metrics.records;
+            counters.failed += metrics.failed_records;
             counters.batches += metrics.batches;
             counters.raw_bytes += metrics.raw_bytes;
             counters.batch_bytes += metrics.log_bytes;
@@ -174,12 +182,23 @@ impl Target {
         counters
     }
 
+    /// Closes the producers without patience: who waits in one of them for memory or for an
+    /// acknowledgement gets an error at once.
+    pub fn give_up(&self) {
+        for producer in &*self.producers.lock().unwrap_or_else(PoisonError::into_inner) {
+            // What it says is what we wanted.
+            let _ = producer.close(Duration::ZERO);
+        }
+    }
+
     /// Closes the log cleanly.
     pub fn close(self) -> Result<(), TargetError> {
+        let mut outcome = Ok(());
         for producer in self.producers.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            producer.close(CLOSE_TIMEOUT).map_err(|error| TargetError::new("close", &error))?;
+            let closed = producer.close(CLOSE_TIMEOUT);
+            outcome = outcome.and(closed.map_err(|error| TargetError::new("close", &error)));
         }
-        self.engine.close().map_err(|error| TargetError::new("close", &error))
+        outcome.and(self.engine.close().map_err(|error| TargetError::new("close", &error)))
     }
 }
 
