@@ -146,6 +146,9 @@ impl RunResult {
         if self.machine.mount.is_memory() {
             doubts.push(format!("{}: memory, not a disk", self.machine.mount.file_system));
         }
+        if self.config.acks == "0" {
+            doubts.push("nothing was waited for (acks 0)".into());
+        }
         if self.is_overloaded() {
             doubts.push(format!(
                 "offered {} records/s, took {:.0}: the latencies are those of a growing queue",

@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 use crate::{
+    acks::Acks,
     args::RunArgs,
     count::grouped,
     data_dir::DataDir,
@@ -117,6 +118,7 @@ pub fn summary(workload: &Workload, result: &RunResult) -> String {
 
 fn settings(workload: &Workload, result: &RunResult) -> String {
     let meaning = match workload.durability {
+        _ if workload.acks == Acks::None => "acks 0: nothing was waited for",
         trunkline::types::Durability::Durable => {
             "durable (on the disk before each acknowledgement)"
         }
@@ -187,7 +189,9 @@ fn notes(result: &RunResult) -> String {
         );
     }
     if result.latency_us.p99.is_none() || result.latency_us.p999.is_none() {
-        text.push_str("  n/a: too few records to know that percentile; measure longer.\n");
+        text.push_str(
+            "  n/a: too few records or batches to know that percentile; measure longer.\n",
+        );
     }
     for warning in &result.warnings {
         let _ = writeln!(text, "  WARNING: {warning}");
@@ -232,5 +236,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in:\n{text}");
         }
+        let unheard = Workload { acks: Acks::None, ..paced };
+        let text = summary(&unheard, &result);
+        assert!(text.contains("nothing was waited for") && !text.contains("durable ("), "{text}");
     }
 }
