@@ -34,7 +34,11 @@ pub fn run(args: &RunArgs, stop: &Stop) -> Result<(), Failure> {
     let dir = DataDir::create(&path, args.keep, stop)?;
     let machine = Machine::of(dir.path());
     let expected = workload.expected_bytes();
-    precondition::check(dir.path(), &machine.mount, expected, args.allow.into())?;
+    if let Some(warning) =
+        precondition::check(dir.path(), &machine.mount, expected, args.allow.into())?
+    {
+        eprintln!("WARNING: {warning}");
+    }
     let hlog = args.hlog.as_deref().map(IntervalLog::create).transpose()?;
     let mut supplies = Supplies::default();
     let (pool, keys) = supplies.of(&workload)?;

@@ -11,13 +11,14 @@ use std::{
 
 use trunkline::{
     Engine, EngineOptions,
+    limits::MAX_GROUP_BYTES,
     producer::{ProducerOptions, ProducerRecord, partition_for_key},
     record::Compression,
     topic::{Topic, TopicConfig},
     types::Durability,
 };
 
-use crate::{acks::Acks, latency::Recorder};
+use crate::{acks::Acks, latency::Recorder, size::ByteSize};
 use in_flight::InFlight;
 
 /// How the log is laid out.
@@ -48,6 +49,31 @@ pub struct ProducerSettings {
     pub buffer_memory: usize,
     /// Of the draws between partitions.
     pub seed: u64,
+}
+
+impl ProducerSettings {
+    /// Whether the engine takes them, and does what they say.
+    pub fn check(&self) -> Result<(), String> {
+        self.options().check().map_err(|error| error.to_string())?;
+        if self.largest_batch > MAX_GROUP_BYTES {
+            let (batch, most) = (ByteSize(self.largest_batch as u64), MAX_GROUP_BYTES as u64);
+            return Err(format!("a batch of {batch}: one append takes {}", ByteSize(most)));
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> ProducerOptions {
+        ProducerOptions::default()
+            .linger(self.linger)
+            .batch_size(self.batch_size)
+            .max_request_size(self.largest_batch)
+            .compression(self.compression)
+            .acks(self.acks.into())
+            .buffer_memory(self.buffer_memory)
+            .max_block(PATIENCE)
+            .delivery_timeout(PATIENCE)
+            .partitioner_seed(self.seed)
+    }
 }
 
 /// Totals since the log was opened.
@@ -149,18 +175,8 @@ impl Target {
         settings: &ProducerSettings,
         recorder: Arc<Recorder>,
     ) -> Result<Producer, TargetError> {
-        let options = ProducerOptions::default()
-            .linger(settings.linger)
-            .batch_size(settings.batch_size)
-            .max_request_size(settings.largest_batch)
-            .compression(settings.compression)
-            .acks(settings.acks.into())
-            .buffer_memory(settings.buffer_memory)
-            .max_block(PATIENCE)
-            .delivery_timeout(PATIENCE)
-            .partitioner_seed(settings.seed);
-        let producer =
-            self.engine.producer(options).map_err(|error| TargetError::new("open", &error))?;
+        let producer = self.engine.producer(settings.options());
+        let producer = producer.map_err(|error| TargetError::new("open", &error))?;
         let producer = Arc::new(producer);
         self.producers.lock().unwrap_or_else(PoisonError::into_inner).push(producer.clone());
         let in_flight = InFlight::new(recorder, self.topic.partition_count());
