@@ -147,8 +147,8 @@ pub struct MainJobArgs {
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Folder for the log: must not exist yet, or be empty [default: a folder under the current
-    /// one]
+    /// Folder for the log: must not exist yet, or be empty; what is made in it is removed afterwards
+    /// [default: a folder under the current one]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Keep the log (removed otherwise)
@@ -219,8 +219,14 @@ pub struct GridArgs {
     #[arg(long, value_name = "SIZE", value_delimiter = ',', default_value = "16KiB",
           value_parser = batch_size)]
     pub batch_size: Vec<ByteSize>,
-    /// none, gzip[:1-9], snappy, lz4[:9] or zstd[:-131072..22]; without a level, Kafka's default
-    #[arg(long, value_name = "CODEC", value_delimiter = ',', default_value = "none")]
+    /// Codecs, with a level where the engine has several.
+    #[arg(
+        long,
+        value_name = "CODEC",
+        value_delimiter = ',',
+        default_value = "none",
+        help = "none, gzip[:1-9], snappy, lz4[:9] or zstd[:-131072..22]; without a level, Kafka's default"
+    )]
     pub compression: Vec<Compression>,
     /// Records offered a second over all producers (open loop), such as 100k; or max: as fast as
     /// the engine takes them. A sweep also takes percentages of max: 50%

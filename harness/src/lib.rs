@@ -34,6 +34,7 @@ pub mod percentile;
 pub mod precondition;
 pub mod progress;
 pub mod rate;
+pub mod removal;
 pub mod report;
 pub mod result;
 pub mod run;
