@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use trunkline::{record::Compression, types::Durability};
+use trunkline::{limits::MAX_GROUP_BYTES, record::Compression, types::Durability};
 
 use crate::{
     acks::Acks,
@@ -147,8 +147,8 @@ pub struct MainJobArgs {
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Folder for the log: must not exist yet, or be empty [default: a folder under the current
-    /// one]
+    /// Folder for the log: must not exist yet, or be empty; what is made in it is removed afterwards
+    /// [default: a folder under the current one]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Keep the log (removed otherwise)
@@ -215,12 +215,18 @@ pub struct GridArgs {
     #[arg(long, value_name = "MS", value_delimiter = ',', default_value = "5",
           value_parser = clap::value_parser!(u64).range(0..=600_000))]
     pub linger_ms: Vec<u64>,
-    /// batch.size: a batch leaves when it has this many bytes, before compression
+    /// batch.size: a batch leaves when it has this many bytes, before compression; at most 64MiB
     #[arg(long, value_name = "SIZE", value_delimiter = ',', default_value = "16KiB",
           value_parser = batch_size)]
     pub batch_size: Vec<ByteSize>,
-    /// none, gzip[:1-9], snappy, lz4[:1-17] or zstd\[:LEVEL\]; without a level, Kafka's default
-    #[arg(long, value_name = "CODEC", value_delimiter = ',', default_value = "none")]
+    /// Codecs, with a level where the engine has several.
+    #[arg(
+        long,
+        value_name = "CODEC",
+        value_delimiter = ',',
+        default_value = "none",
+        help = "none, gzip[:1-9], snappy, lz4[:9] or zstd[:-131072..22]; without a level, Kafka's default"
+    )]
     pub compression: Vec<Compression>,
     /// Records offered a second over all producers (open loop), such as 100k; or max: as fast as
     /// the engine takes them. A sweep also takes percentages of max: 50%
@@ -273,13 +279,14 @@ pub struct GridArgs {
     #[arg(long, value_name = "N", default_value_t = 42, help_heading = "How")]
     pub seed: u64,
     /// Show a percentile only where its rank is known to a twentieth of the tail beyond it
-    /// (p99: 262,777 records) instead of a quarter (10,512)
+    /// (p99: 262,777 independent records) instead of a quarter (10,512)
     #[arg(long, help_heading = "How")]
     pub strict_percentiles: bool,
 }
 
 fn batch_size(text: &str) -> Result<ByteSize, String> {
-    within(text, ByteSize(0), ByteSize::mib(128))
+    // What one append takes; the engine would cut larger ones.
+    within(text, ByteSize(0), ByteSize(MAX_GROUP_BYTES as u64))
 }
 
 fn record_size(text: &str) -> Result<ByteSize, String> {
@@ -370,6 +377,8 @@ mod tests {
             "run --linger-ms -1",
             "run --linger-ms 5ms",
             "run --batch-size 16k",
+            "run --batch-size 65MiB",
+            "run --compression lz4:1",
             "run --duration 10",
             "run --keep",
             "sweep --repeat 0",

@@ -1,7 +1,9 @@
 //! A sweep's results side by side: repetitions of a cell together, cells that differ only in their
 //! rate in one row.
 
-use crate::{journal::Entry, rate::Rate, result::RunResult, size::ByteSize, workload::Config};
+use crate::{
+    count::grouped, journal::Entry, rate::Rate, result::RunResult, size::ByteSize, workload::Config,
+};
 
 /// One combination of options at one rate, with all its repetitions.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,7 +125,7 @@ impl Comparison {
 
 type OptionText = fn(&Config) -> String;
 
-const OTHERS: [(&str, OptionText); 8] = [
+const OTHERS: [(&str, OptionText); 11] = [
     ("durability", |config| config.durability.clone()),
     ("acks", |config| config.acks.clone()),
     ("payload", |config| config.payload.clone()),
@@ -132,6 +134,12 @@ const OTHERS: [(&str, OptionText); 8] = [
     ("partitions", |config| config.partitions.to_string()),
     ("producers", |config| config.producers.to_string()),
     ("buffer memory", |config| ByteSize(config.buffer_memory_bytes).to_string()),
+    ("measured for", |config| match (config.records, config.duration_seconds) {
+        (Some(records), _) => format!("{} records", grouped(records)),
+        (None, seconds) => format!("{} s", seconds.unwrap_or(0.0)),
+    }),
+    ("warm-up", |config| format!("{} s", config.warmup_seconds)),
+    ("seed", |config| config.seed.to_string()),
 ];
 
 fn without_rate(config: &Config) -> Config {
@@ -182,6 +190,7 @@ pub(crate) mod tests {
             p999: None,
             max: Some(p50_us * 9.0),
             samples: 2_000,
+            effective_samples: 2_000,
         };
         let result = RunResult {
             mb_per_second,
@@ -229,5 +238,18 @@ pub(crate) mod tests {
         entries[1].result.config.durability = "written".into();
         let comparison = Comparison::of(&entries);
         assert_eq!(comparison.others(&comparison.rows[1]), "durability written");
+        let other = &mut entries[1].result.config;
+        (other.durability, other.seed) = ("durable".into(), 7);
+        (other.duration_seconds, other.warmup_seconds) = (Some(0.5), 2.0);
+        entries[0].result.config.records = Some(5_000);
+        let comparison = Comparison::of(&entries);
+        let named: Vec<_> = comparison.rows.iter().map(|row| comparison.others(row)).collect();
+        assert_eq!(
+            named,
+            [
+                "measured for 0.5 s, warm-up 2 s, seed 7",
+                "measured for 5,000 records, warm-up 0 s, seed 0"
+            ]
+        );
     }
 }

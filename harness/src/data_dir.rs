@@ -1,16 +1,16 @@
-//! The folder that a run writes its log into; removed afterwards unless it is meant to stay.
+//! The folder that a run writes its log into; emptied afterwards unless the log is meant to stay.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use crate::stop::Stop;
+use crate::{removal::Made, stop::Stop};
 
 /// An empty folder at first, ours alone.
 #[derive(Debug)]
 pub struct DataDir {
-    path: PathBuf,
+    made: Made,
     keep: bool,
     stop: Stop,
 }
@@ -38,17 +38,17 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Makes the folder, and those above it; an empty one that exists is taken.
+    /// Makes the folder, and those above it; an empty one that exists is taken, and will stay.
     pub fn create(path: &Path, keep: bool, stop: &Stop) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.into(), source };
-        fs::create_dir_all(path).map_err(failed)?;
+        let made = Made::create(path).map_err(failed)?;
         if fs::read_dir(path).map_err(failed)?.next().is_some() {
             return Err(DataDirError::NotEmpty { path: path.into() });
         }
         if !keep {
-            stop.doom(path.into());
+            stop.doom(made.clone());
         }
-        Ok(Self { path: path.into(), keep, stop: stop.clone() })
+        Ok(Self { made, keep, stop: stop.clone() })
     }
 
     /// A name under the current folder that is this process's own.
@@ -58,7 +58,7 @@ impl DataDir {
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.made.path()
     }
 }
 
@@ -67,12 +67,10 @@ impl Drop for DataDir {
         if self.keep {
             return;
         }
-        if let Err(error) = fs::remove_dir_all(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            eprintln!("could not remove {}: {error}", self.path.display());
+        if let Err(error) = self.made.remove() {
+            eprintln!("could not remove {}: {error}", self.path().display());
         }
-        self.stop.spare(&self.path);
+        self.stop.spare(&self.made);
     }
 }
 

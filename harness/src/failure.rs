@@ -34,7 +34,10 @@ impl Failure {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Run(RunError::Interrupted) => INTERRUPTED,
-            Self::Grid(_) | Self::Refusal(_) | Self::DataDir(DataDirError::NotEmpty { .. }) => 2,
+            Self::Grid(_)
+            | Self::Refusal(_)
+            | Self::DataDir(DataDirError::NotEmpty { .. })
+            | Self::Journal(JournalError::Different { .. }) => 2,
             _ => 1,
         }
     }

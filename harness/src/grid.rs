@@ -31,9 +31,17 @@ pub enum GridError {
         "a percentage of the maximum needs a sweep with `max` in --rate, such as --rate 50%,max"
     )]
     PercentWithoutMax,
+    /// The engine does not take one of the combinations.
+    #[error("{reason} ({cell})")]
+    Refused {
+        /// The combination.
+        cell: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
-/// All combinations of the options.
+/// All combinations of the options; each is one that the engine takes.
 pub fn workloads(args: &GridArgs, default_duration: Duration) -> Result<Vec<Workload>, GridError> {
     let percent = |rate: &Rate| matches!(rate, Rate::PercentOfMax(_));
     if args.rate.iter().any(percent) && !args.rate.contains(&Rate::Max) {
@@ -52,6 +60,10 @@ pub fn workloads(args: &GridArgs, default_duration: Duration) -> Result<Vec<Work
     vary(&mut all, &args.batch_size, |workload, value| workload.batch_size = value);
     vary(&mut all, &args.linger_ms, |workload, value| workload.linger_ms = value);
     vary(&mut all, &args.rate, |workload, value| workload.rate = value);
+    for workload in &all {
+        let refused = |reason| GridError::Refused { cell: workload.to_string(), reason };
+        workload.check().map_err(refused)?;
+    }
     Ok(all)
 }
 
@@ -194,6 +206,22 @@ pub(crate) mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), 16);
+    }
+
+    #[test]
+    fn what_the_engine_would_refuse_is_refused_before_anything_runs() {
+        for (line, part) in [
+            ("--batch-size 16KiB,64MiB --buffer-memory 32MiB", "buffer.memory must be 67108864"),
+            ("--record-size 1KiB,100MiB --buffer-memory 1GiB", "one append takes 64MiB"),
+            (
+                "--record-size 1MiB --batch-size 1KiB --buffer-memory 1MiB",
+                "of buffer.memory, which has 1MiB",
+            ),
+        ] {
+            let error = all(line).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("linger-ms=5"), "{line}: {error}");
+        }
+        assert!(all("--batch-size 64MiB --buffer-memory 64MiB").is_ok());
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl IntervalLog {
         })
     }
 
+    /// The run starts `at` this time: intervals count from it.
+    pub fn begin(&mut self, at: SystemTime) {
+        self.start = at;
+    }
+
     /// Writes one interval, times since the run's start, with a histogram for each of the tags
     /// `latency` (from the intended time) and, in an open loop, `service` (from the actual send).
     pub fn write(
@@ -123,6 +128,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.hlog");
         let mut log = IntervalLog::create(&path).unwrap();
+        log.begin(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
         for second in 0..3_u64 {
             let mut latencies = Latencies::default();
             latencies.response.record_n(2_000_000, second).unwrap();
@@ -145,7 +151,9 @@ mod tests {
         }
         let expected = [("latency", 1, 1), ("service", 1, 1), ("latency", 2, 2), ("service", 2, 2)];
         assert_eq!(found, expected.map(|(tag, at, count)| (tag.to_owned(), at, count)));
-        assert_eq!(String::from_utf8_lossy(&text).matches("BaseTime").count(), 1);
+        let text = String::from_utf8_lossy(&text);
+        assert_eq!(text.matches("BaseTime").count(), 1);
+        assert!(text.contains("StartTime: 1000000"), "the run's, not the file's: {text}");
     }
 
     fn base64(text: &str) -> Vec<u8> {

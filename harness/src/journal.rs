@@ -9,7 +9,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{grid::Planned, result::RunResult};
+use crate::{
+    grid::Planned,
+    machine::Machine,
+    percentile::Rule,
+    result::{FORM, RunResult},
+};
 
 /// Name of the file in the sweep's folder.
 pub const FILE_NAME: &str = "results.jsonl";
@@ -56,6 +61,22 @@ pub enum JournalError {
         /// What is wrong.
         reason: String,
     },
+    /// What is there was measured on another disk, with another build, or by another rule: figures
+    /// of both in one table would not compare.
+    #[error(
+        "{path} was begun with {what} {before}, and now it is {now}: results of both do not compare. \
+         Name another folder with --out"
+    )]
+    Different {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// As it was.
+        before: String,
+        /// As it is.
+        now: String,
+    },
 }
 
 impl Journal {
@@ -84,6 +105,27 @@ impl Journal {
             journal.remember(entry);
         }
         Ok(journal)
+    }
+
+    /// Whether runs on `machine` by this `rule` may go beside those that are there.
+    pub fn check_continues(&self, machine: &Machine, rule: Rule) -> Result<(), JournalError> {
+        let Some(Entry { result: first, .. }) = self.entries.first() else { return Ok(()) };
+        let (was, mount, now) = (&first.machine, &first.machine.mount, &machine.mount);
+        let facts = [
+            ("form", first.form.to_string(), FORM.to_string()),
+            ("file system", mount.file_system.clone(), now.file_system.clone()),
+            ("device", mount.device.clone(), now.device.clone()),
+            ("mount point", mount.mount_point.clone(), now.mount_point.clone()),
+            ("commit", was.commit.clone(), machine.commit.clone()),
+            ("build", was.build.clone(), machine.build.clone()),
+            ("percentile rule", first.config.percentiles.clone(), rule.to_string()),
+        ];
+        match facts.into_iter().find(|(_, before, now)| before != now) {
+            None => Ok(()),
+            Some((what, before, now)) => {
+                Err(JournalError::Different { path: self.path.clone(), what, before, now })
+            }
+        }
     }
 
     /// Whether a run is there already.
@@ -145,6 +187,41 @@ mod tests {
         assert_eq!(journal.entries()[0].result, result);
         journal.add(&planned(1), result).unwrap();
         assert_eq!(Journal::open(path.parent().unwrap()).unwrap().entries().len(), 2);
+    }
+
+    #[test]
+    fn what_does_not_compare_is_not_continued() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut machine =
+            Machine { commit: "abc".into(), build: "release".into(), ..Machine::default() };
+        machine.mount.device = "/dev/vda".into();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        let continues = |journal: &Journal, machine: &Machine, rule| {
+            journal.check_continues(machine, rule).map_err(|error| error.to_string())
+        };
+        assert_eq!(continues(&journal, &machine, Rule::Strict), Ok(()), "nothing is there yet");
+        let config = workload().config();
+        let result =
+            RunResult { form: FORM, machine: machine.clone(), config, ..RunResult::default() };
+        journal.add(&planned(0), result).unwrap();
+        assert_eq!(continues(&journal, &machine, Rule::Quarter), Ok(()));
+        let mut disk = machine.clone();
+        disk.mount.device = "/dev/vdb".into();
+        let others = [
+            (disk, Rule::Quarter, "device /dev/vda, and now it is /dev/vdb"),
+            (Machine { commit: "abd".into(), ..machine.clone() }, Rule::Quarter, "commit abc"),
+            (Machine { build: "debug".into(), ..machine.clone() }, Rule::Quarter, "build release"),
+            (machine.clone(), Rule::Strict, "percentile rule quarter"),
+        ];
+        for (machine, rule, part) in others {
+            let error = continues(&journal, &machine, rule).unwrap_err();
+            assert!(error.contains(part) && error.contains("--out"), "{error}");
+        }
+        let path = journal.path().to_owned();
+        let older = fs::read_to_string(&path).unwrap().replace("\"form\":2", "\"form\":1");
+        fs::write(&path, older).unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        assert!(continues(&journal, &machine, Rule::Quarter).unwrap_err().contains("form 1"));
     }
 
     #[test]

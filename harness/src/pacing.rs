@@ -174,11 +174,11 @@ impl Pacer {
         self.read_clock();
         // The thread was not waiting: it was busy sending until just now, and is early.
         while self.now_ns < due_ns {
+            if stop() {
+                return false;
+            }
             let left = due_ns - self.now_ns;
             if left > SLEEP_FROM_NS || !self.may_spin {
-                if stop() {
-                    return false;
-                }
                 let early = if self.may_spin { WAKE_EARLY_NS } else { 0 };
                 let from = self.now_ns;
                 thread::sleep(Duration::from_nanos((left - early).min(LONGEST_SLEEP_NS)));
@@ -281,7 +281,9 @@ mod tests {
     #[test]
     fn a_stop_is_seen() {
         let slow = Schedule::Open { rate: 1, producers: 1, producer: 0 };
-        for schedule in [slow, Schedule::Closed] {
+        // The first is due after 25 µs: the thread spins for it and never sleeps.
+        let fast = Schedule::Open { rate: 80_000, producers: 3, producer: 2 };
+        for schedule in [slow, fast, Schedule::Closed] {
             let mut pacer = Pacer::new(Instant::now(), schedule, true);
             let sent = std::iter::from_fn(|| pacer.next(&|| true)).take(100).count();
             assert!(sent <= 1, "{schedule:?}: {sent}");

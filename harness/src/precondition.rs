@@ -36,40 +36,49 @@ pub enum Refusal {
          `cargo run --release -p trunkline-harness`, or insist with --allow-debug-build"
     )]
     DebugBuild,
-    /// The disk would fill up.
-    #[error("{dir} has {} free, this run may write {} and leaves {} untouched",
-        ByteSize(*.free), ByteSize(*.expected), ByteSize(SPARE_BYTES))]
+    /// The disk is full already.
+    #[error("{dir} has {} free, and {} are left untouched", ByteSize(*.free), ByteSize(SPARE_BYTES))]
     NoRoom {
         /// The folder.
         dir: PathBuf,
         /// Bytes that are free.
         free: u64,
-        /// Bytes that the run may write.
-        expected: u64,
     },
 }
 
-/// Checks the disk of `dir`, the build, and that `expected` bytes fit.
+/// Checks the disk of `dir`, and the build. Gives a warning where the `expected` bytes, which are a
+/// guess at full speed, may not fit: a run stops before the disk is full.
 pub fn check(
     dir: &Path,
     mount: &Mount,
     expected: u64,
     allowances: Allowances,
-) -> Result<(), Refusal> {
+) -> Result<Option<String>, Refusal> {
     if mount.is_memory() && !allowances.tmpfs {
         return Err(Refusal::Memory { dir: dir.into(), file_system: mount.file_system.clone() });
     }
     if cfg!(debug_assertions) && !allowances.debug_build {
         return Err(Refusal::DebugBuild);
     }
-    match free_bytes(dir) {
-        Some(free) if free < expected.saturating_add(SPARE_BYTES) => {
-            // In whole MiB: nobody wants to read bytes here.
-            let mib = |bytes: u64| bytes >> 20 << 20;
-            Err(Refusal::NoRoom { dir: dir.into(), free: mib(free), expected: mib(expected) })
-        }
-        _ => Ok(()),
+    free_bytes(dir).map_or(Ok(None), |free| room(dir, free, expected))
+}
+
+fn room(dir: &Path, free: u64, expected: u64) -> Result<Option<String>, Refusal> {
+    // In whole MiB: nobody wants to read bytes here.
+    let mib = |bytes: u64| ByteSize(bytes >> 20 << 20);
+    if free < SPARE_BYTES {
+        return Err(Refusal::NoRoom { dir: dir.into(), free: mib(free).0 });
     }
+    let is_tight = free < expected.saturating_add(SPARE_BYTES);
+    Ok(is_tight.then(|| {
+        format!(
+            "{} has {} free, and a run may write {}: it stops when {} are left",
+            dir.display(),
+            mib(free),
+            mib(expected),
+            ByteSize(SPARE_BYTES)
+        )
+    }))
 }
 
 /// Bytes that can still be written to the disk of `dir`.
@@ -106,9 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_does_not_fit_is_refused() {
-        let refusal = check(Path::new("."), &on("ext4"), 1 << 62, ALL).unwrap_err();
-        assert!(matches!(refusal, Refusal::NoRoom { .. }));
-        assert!(refusal.to_string().contains("1GiB untouched"), "{refusal}");
+    fn a_run_that_may_not_fit_is_warned_of_and_a_full_disk_refused() {
+        let of = |free| room(Path::new("d"), free, 10 << 30);
+        assert_eq!(of(11 << 30).unwrap(), None);
+        let warning = of(5 << 30).unwrap().unwrap();
+        assert_eq!(
+            warning,
+            "d has 5GiB free, and a run may write 10GiB: it stops when 1GiB are left"
+        );
+        let refusal = of(1023 << 20).unwrap_err().to_string();
+        assert_eq!(refusal, "d has 1023MiB free, and 1GiB are left untouched");
+        assert!(check(Path::new("."), &on("ext4"), 1 << 62, ALL).unwrap().is_some());
     }
 }

@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 use crate::{
+    acks::Acks,
     args::RunArgs,
     count::grouped,
     data_dir::DataDir,
@@ -33,7 +34,11 @@ pub fn run(args: &RunArgs, stop: &Stop) -> Result<(), Failure> {
     let dir = DataDir::create(&path, args.keep, stop)?;
     let machine = Machine::of(dir.path());
     let expected = workload.expected_bytes();
-    precondition::check(dir.path(), &machine.mount, expected, args.allow.into())?;
+    if let Some(warning) =
+        precondition::check(dir.path(), &machine.mount, expected, args.allow.into())?
+    {
+        eprintln!("WARNING: {warning}");
+    }
     let hlog = args.hlog.as_deref().map(IntervalLog::create).transpose()?;
     let mut supplies = Supplies::default();
     let (pool, keys) = supplies.of(&workload)?;
@@ -117,6 +122,7 @@ pub fn summary(workload: &Workload, result: &RunResult) -> String {
 
 fn settings(workload: &Workload, result: &RunResult) -> String {
     let meaning = match workload.durability {
+        _ if workload.acks == Acks::None => "acks 0: nothing was waited for",
         trunkline::types::Durability::Durable => {
             "durable (on the disk before each acknowledgement)"
         }
@@ -187,7 +193,9 @@ fn notes(result: &RunResult) -> String {
         );
     }
     if result.latency_us.p99.is_none() || result.latency_us.p999.is_none() {
-        text.push_str("  n/a: too few records to know that percentile; measure longer.\n");
+        text.push_str(
+            "  n/a: too few records or batches to know that percentile; measure longer.\n",
+        );
     }
     for warning in &result.warnings {
         let _ = writeln!(text, "  WARNING: {warning}");
@@ -219,7 +227,7 @@ mod tests {
         for part in [
             "durable (on the disk",
             "10,000 records/s",
-            "10.0 MB/s",
+            "10.2 MB/s",
             "p99.9",
             "2.00 ms",
             "1.00 ms",
@@ -227,10 +235,13 @@ mod tests {
             "100 batches, 50 % full",
             "compression ratio 4.00",
             "500 ns of CPU",
-            "1.10 bytes written",
+            "2.00 bytes written",
             "50 fsyncs",
         ] {
             assert!(text.contains(part), "{part} in:\n{text}");
         }
+        let unheard = Workload { acks: Acks::None, ..paced };
+        let text = summary(&unheard, &result);
+        assert!(text.contains("nothing was waited for") && !text.contains("durable ("), "{text}");
     }
 }

@@ -1,13 +1,14 @@
 //! The wish to stop: set by Ctrl-C or SIGTERM, seen by whoever loops.
 
 use std::{
-    path::PathBuf,
     process,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
+
+use crate::removal::Made;
 
 /// A flag that is set once. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +18,7 @@ pub struct Stop(Arc<State>);
 struct State {
     wished: AtomicBool,
     /// Folders that must not outlive the process.
-    doomed: Mutex<Vec<PathBuf>>,
+    doomed: Mutex<Vec<Made>>,
 }
 
 /// Exit code after Ctrl-C, as shells expect it.
@@ -31,8 +32,10 @@ impl Stop {
         let of_handler = stop.clone();
         ctrlc::set_handler(move || {
             if of_handler.0.wished.swap(true, Ordering::SeqCst) {
-                for dir in of_handler.doomed().drain(..) {
-                    let _ = std::fs::remove_dir_all(dir);
+                for made in of_handler.doomed().drain(..) {
+                    if let Err(error) = made.remove() {
+                        eprintln!("could not remove {}: {error}", made.path().display());
+                    }
                 }
                 process::exit(INTERRUPTED);
             }
@@ -53,16 +56,16 @@ impl Stop {
     }
 
     /// A folder to remove should the process end at once.
-    pub fn doom(&self, dir: PathBuf) {
-        self.doomed().push(dir);
+    pub fn doom(&self, made: Made) {
+        self.doomed().push(made);
     }
 
     /// The folder is gone, or meant to stay.
-    pub fn spare(&self, dir: &std::path::Path) {
-        self.doomed().retain(|doomed| doomed != dir);
+    pub fn spare(&self, made: &Made) {
+        self.doomed().retain(|doomed| doomed != made);
     }
 
-    fn doomed(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
+    fn doomed(&self) -> std::sync::MutexGuard<'_, Vec<Made>> {
         self.0.doomed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

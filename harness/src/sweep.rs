@@ -17,6 +17,7 @@ use crate::{
     journal::Journal,
     machine::Machine,
     memory,
+    payload::Pool,
     precondition::{self, Allowances},
     progress::{Progress, clock},
     rate::Rate,
@@ -76,8 +77,18 @@ impl Sweep {
         let machine = Machine::of(&self.dir);
         let expected = self.planned.iter().map(|planned| planned.workload.expected_bytes()).max();
         let expected = expected.unwrap_or(0);
-        precondition::check(&self.dir, &machine.mount, expected, self.allowances)?;
+        if let Some(warning) =
+            precondition::check(&self.dir, &machine.mount, expected, self.allowances)?
+        {
+            eprintln!("WARNING: {warning}");
+        }
+        for planned in &self.planned {
+            Pool::check(&planned.workload.payload, planned.workload.record_size)?;
+        }
         let mut journal = Journal::open(&self.out)?;
+        if let Some(first) = self.planned.first() {
+            journal.check_continues(&machine, first.workload.percentiles)?;
+        }
         let outcome = self.measure(&machine, &mut journal, stop);
         if !journal.entries().is_empty() {
             self.tell(&journal)?;
@@ -109,7 +120,7 @@ impl Sweep {
         }
         for planned in &self.planned {
             if let Some(known) = entry_of(journal, planned) {
-                note(&mut maxima, &planned.workload, known.records_per_second);
+                note(&mut maxima, planned, known.records_per_second);
                 continue;
             }
             if stop.wished() {
@@ -119,7 +130,7 @@ impl Sweep {
             let end = started.elapsed() + planned_time(&planned.workload);
             if self.time_limit.is_some_and(|limit| end > limit) {
                 progress.say(&format!(
-                    "Time is up: {} of {} runs are left out. Something else keeps this machine busy.",
+                    "Time is up: {} of {} runs are left out.",
                     self.planned.len() + 1 - pace.current(),
                     self.planned.len()
                 ));
@@ -142,7 +153,7 @@ impl Sweep {
                     });
                 })?;
             result.config.rate = planned.workload.rate.to_string();
-            note(&mut maxima, &planned.workload, result.records_per_second);
+            note(&mut maxima, planned, result.records_per_second);
             journal.add(planned, result)?;
             pace.finished(&planned.workload, begun.elapsed());
         }
@@ -212,9 +223,11 @@ fn entry_of<'a>(journal: &'a Journal, planned: &Planned) -> Option<&'a RunResult
     journal.entries().iter().find(found).map(|entry| &entry.result)
 }
 
-fn note(maxima: &mut Maxima, workload: &Workload, records_per_second: f64) {
-    if workload.rate == Rate::Max {
-        maxima.note(workload, records_per_second);
+/// Only the first repetition, which precedes all percentages: what these are of must not change in
+/// the middle of a sweep.
+fn note(maxima: &mut Maxima, planned: &Planned, records_per_second: f64) {
+    if planned.workload.rate == Rate::Max && planned.repeat == 0 {
+        maxima.note(&planned.workload, records_per_second);
     }
 }
 
@@ -288,6 +301,18 @@ fn planned_time(workload: &Workload) -> Duration {
 mod tests {
     use super::*;
     use crate::workload::tests::workload;
+
+    #[test]
+    fn a_percentage_is_of_the_first_repetition() {
+        let mut maxima = Maxima::default();
+        let full = |repeat| Planned { workload: workload(), repeat };
+        note(&mut maxima, &full(0), 100_000.0);
+        let half = Workload { rate: Rate::PercentOfMax(50), ..workload() };
+        let rate = |maxima: &Maxima| maxima.resolve(&half).unwrap().rate;
+        assert_eq!(rate(&maxima), Rate::PerSecond(50_000));
+        note(&mut maxima, &full(1), 300_000.0);
+        assert_eq!(rate(&maxima), Rate::PerSecond(50_000));
+    }
 
     #[test]
     fn the_time_left_learns_from_what_runs_took() {

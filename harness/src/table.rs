@@ -2,6 +2,7 @@
 
 use crate::{
     cells::{Cell, Comparison, Row},
+    percentile::Percentiles,
     show,
     size::ByteSize,
 };
@@ -17,9 +18,10 @@ pub fn render(comparison: &Comparison) -> String {
         groups.push(String::new());
         heads.push("with".into());
     }
-    let durability = comparison.cells().next().map(|cell| &cell.typical().config.durability);
-    for rate in &comparison.rates {
-        let columns = columns_of(rate);
+    let config = comparison.cells().next().map(|cell| &cell.typical().config);
+    let columns: Vec<Vec<Column>> =
+        (0..comparison.rates.len()).map(|place| columns_of(comparison, place)).collect();
+    for (rate, columns) in comparison.rates.iter().zip(&columns) {
         groups.push(match rate.as_str() {
             "max" => "at full speed".to_owned(),
             rate if rate.ends_with('%') => format!("at {rate} of it"),
@@ -29,39 +31,63 @@ pub fn render(comparison: &Comparison) -> String {
         heads.extend(columns.iter().map(|(head, _)| (*head).to_owned()));
     }
     let mut lines = vec![groups, heads];
-    lines.extend(comparison.rows.iter().map(|row| cells_of(comparison, row, with_others)));
+    lines
+        .extend(comparison.rows.iter().map(|row| cells_of(comparison, row, with_others, &columns)));
     let fixed = if with_others { 4 } else { 3 };
-    let durability = match durability.map(String::as_str) {
-        Some("durable") if !with_others => "durable: every acknowledgement waited for the disk\n",
-        Some("written") if !with_others => "written: acknowledged from the page cache\n",
+    let durability = match config.map(|config| (config.acks.as_str(), config.durability.as_str())) {
+        Some(("0", _)) if !with_others => "acks 0: nothing was waited for\n",
+        Some((_, "durable")) if !with_others => {
+            "durable: every acknowledgement waited for the disk\n"
+        }
+        Some((_, "written")) if !with_others => "written: acknowledged from the page cache\n",
         _ => "",
     };
     format!("\n{durability}{}", align(&lines, fixed))
 }
 
 type Column = (&'static str, fn(&Cell) -> String);
+type PercentileOf = fn(&Percentiles) -> Option<f64>;
 
-fn columns_of(rate: &str) -> &'static [Column] {
+/// The percentiles that a column can be of, the highest first.
+const PERCENTILES: [(PercentileOf, Column); 3] = [
+    (|of| of.p999, ("p99.9", |cell| overload_or(cell, cell.typical().latency_us.p999))),
+    (|of| of.p99, ("p99", |cell| overload_or(cell, cell.typical().latency_us.p99))),
+    (|of| of.p90, ("p90", |cell| overload_or(cell, cell.typical().latency_us.p90))),
+];
+
+/// Beside p50 and maximum, the highest percentile that most of the rate's cells have earned.
+fn columns_of(comparison: &Comparison, place: usize) -> Vec<Column> {
     const FULL: &[Column] = &[
         ("MB/s", |cell| show::three_digits(cell.typical().mb_per_second)),
         ("records/s", |cell| show::rate(cell.typical().records_per_second)),
         ("ns CPU", |cell| show::optional(cell.typical().cpu_ns_per_record)),
         ("ratio", |cell| show::optional(cell.typical().compression_ratio)),
     ];
-    const PACED: &[Column] = &[
-        ("p50", |cell| overload_or(cell, show::micros(cell.typical().latency_us.p50))),
-        ("p99", |cell| overload_or(cell, show::micros(cell.typical().latency_us.p99))),
-        ("max", |cell| overload_or(cell, show::micros(cell.typical().latency_us.max))),
-    ];
-    if rate == "max" { FULL } else { PACED }
+    if comparison.rates[place] == "max" {
+        return FULL.to_vec();
+    }
+    let mut columns: Vec<Column> =
+        vec![("p50", |cell| overload_or(cell, cell.typical().latency_us.p50))];
+    let kept: Vec<_> =
+        comparison.at(place).map(|(_, run)| run).filter(|run| !run.is_overloaded()).collect();
+    let earned = |of: PercentileOf| kept.iter().filter(|run| of(&run.latency_us).is_some()).count();
+    let highest = PERCENTILES.iter().find(|(of, _)| 2 * earned(*of) > kept.len());
+    columns.extend(highest.map(|(_, column)| *column));
+    columns.push(("max", |cell| overload_or(cell, cell.typical().latency_us.max)));
+    columns
 }
 
 /// Latencies of a queue that grows are no latencies of the cell.
-fn overload_or(cell: &Cell, text: String) -> String {
-    if cell.typical().is_overloaded() { "over".into() } else { text }
+fn overload_or(cell: &Cell, us: Option<f64>) -> String {
+    if cell.typical().is_overloaded() { "over".into() } else { show::micros(us) }
 }
 
-fn cells_of(comparison: &Comparison, row: &Row, with_others: bool) -> Vec<String> {
+fn cells_of(
+    comparison: &Comparison,
+    row: &Row,
+    with_others: bool,
+    columns: &[Vec<Column>],
+) -> Vec<String> {
     let config = &row.config;
     let mut cells = vec![
         format!("{} ms", config.linger_ms),
@@ -71,8 +97,8 @@ fn cells_of(comparison: &Comparison, row: &Row, with_others: bool) -> Vec<String
     if with_others {
         cells.push(comparison.others(row));
     }
-    for (rate, cell) in comparison.rates.iter().zip(&row.cells) {
-        for (_, text) in columns_of(rate) {
+    for (columns, cell) in columns.iter().zip(&row.cells) {
+        for (_, text) in columns {
             cells.push(cell.as_ref().map_or_else(String::new, text));
         }
     }
@@ -129,9 +155,40 @@ mod tests {
         assert_eq!(lines[0], "durable: every acknowledgement waited for the disk");
         assert!(lines[1].contains("at 2k records/s") && lines[1].contains("at full speed"));
         assert!(lines[3].contains("5 ms") && lines[3].contains("512"), "{text}");
-        assert!(lines[3].contains("2.50 ms") && lines[3].contains("n/a"), "{text}");
+        assert!(lines[3].contains("2.50 ms") && !lines[2].contains("p99"), "{text}");
         assert!(lines[4].contains("over"), "{text}");
         let end = |line: &str, part: &str| line.find(part).map(|at| at + part.len());
         assert_eq!(end(lines[2], "MB/s"), end(lines[3], "512"), "{text}");
+    }
+
+    #[test]
+    fn the_percentile_shown_is_the_highest_that_most_cells_earned() {
+        let cell = |linger| entry((linger, 16_384, "none"), "2k", 0, 2.0, 2_500.0);
+        let heads = |entries: &[crate::journal::Entry]| {
+            let text = render(&Comparison::of(entries));
+            text.trim_start().lines().nth(2).unwrap().to_owned()
+        };
+        let mut entries = [cell(0), cell(5), cell(50)];
+        assert!(heads(&entries).ends_with("p50      p90      max"), "{}", heads(&entries));
+        entries[0].result.latency_us.p99 = Some(4_000.0);
+        entries[2].result.latency_us.p90 = None;
+        assert!(heads(&entries).contains("p90"), "two of three");
+        entries[1].result.latency_us.p99 = Some(4_000.0);
+        assert!(heads(&entries).contains("p99") && !heads(&entries).contains("p90"));
+        for entry in &mut entries {
+            (entry.result.latency_us.p90, entry.result.latency_us.p99) = (None, None);
+        }
+        assert!(!heads(&entries).contains("p9"), "{}", heads(&entries));
+    }
+
+    #[test]
+    fn without_acknowledgements_nothing_is_called_durable() {
+        let mut unheard = entry((5, 16_384, "none"), "max", 0, 512.3, 10.0);
+        unheard.result.config.acks = "0".into();
+        let text = render(&Comparison::of(&[unheard]));
+        assert!(
+            text.contains("acks 0: nothing was waited for") && !text.contains("durable"),
+            "{text}"
+        );
     }
 }

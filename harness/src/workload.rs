@@ -78,6 +78,16 @@ impl Workload {
         }
     }
 
+    /// Whether the engine takes these settings, so that no sweep finds out in its middle.
+    pub fn check(&self) -> Result<(), String> {
+        self.producer().check()?;
+        let (needed, memory) = (ByteSize(self.single_batch()), self.buffer_memory);
+        if needed > memory {
+            return Err(format!("a record takes {needed} of buffer.memory, which has {memory}"));
+        }
+        Ok(())
+    }
+
     /// The engine's producer settings.
     pub fn producer(&self) -> ProducerSettings {
         ProducerSettings {
@@ -141,13 +151,18 @@ impl Workload {
             payload: self.payload.to_string(),
             buffer_memory_bytes: self.buffer_memory.0,
             seed: self.seed,
+            percentiles: self.percentiles.to_string(),
         }
     }
 
     /// A record that does not fit `batch.size` gets a batch of its own.
     fn largest_batch(&self) -> usize {
-        let single = self.record_bytes() + FRAMING + 128;
-        self.batch_size.0.max(single).max(1 << 20) as usize
+        self.batch_size.0.max(self.single_batch()).max(1 << 20) as usize
+    }
+
+    /// Bytes of a batch of one record, at most.
+    fn single_batch(&self) -> u64 {
+        self.record_bytes() + FRAMING + 128
     }
 }
 
@@ -217,6 +232,10 @@ pub struct Config {
     pub buffer_memory_bytes: u64,
     /// Of payload and keys.
     pub seed: u64,
+    /// How sure a percentile must be to be shown: within a `quarter` of the tail beyond it, or within
+    /// a twentieth (`strict`).
+    #[serde(default)]
+    pub percentiles: String,
 }
 
 #[cfg(test)]

@@ -34,13 +34,13 @@ cells = set()
 for line in open(sys.argv[1]):
     run = json.loads(line)
     config, machine = run["config"], run["machine"]
-    assert run["form"] == 1 and run["records"] > 0, run
+    assert run["form"] == 2 and run["records"] > 0, run
     assert run["records_per_second"] > 0 and run["mb_per_second"] > 0, run
     for name in ("latency_us", "service_us"):
         times = [run[name][p] for p in ("p50", "p90", "p99", "p999", "max")]
         known = [t for t in times if t is not None]
         assert run[name]["max"] is not None and known == sorted(known), (name, run[name])
-        assert (run[name]["p999"] is None) == (run[name]["samples"] < 106067), run[name]
+        assert (run[name]["p999"] is None) == (run[name]["effective_samples"] < 106067), run[name]
     assert run["batches"] > 0 and 0 < run["batch_fill"] <= 1.05, run
     ratio = run["compression_ratio"]
     assert ratio == 1 if config["compression"] == "none" else ratio > 1.2, (config, ratio)

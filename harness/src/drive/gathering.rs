@@ -24,6 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Gathering<'a> {
     plan: &'a Plan,
+    start: Instant,
     recorders: &'a [Arc<Recorder>],
     pub(super) total: Latencies,
     interval: Latencies,
@@ -34,9 +35,11 @@ pub(super) struct Gathering<'a> {
 }
 
 impl<'a> Gathering<'a> {
-    pub(super) fn new(plan: &'a Plan, recorders: &'a [Arc<Recorder>]) -> Self {
+    /// `start` is that of the run.
+    pub(super) fn new(plan: &'a Plan, start: Instant, recorders: &'a [Arc<Recorder>]) -> Self {
         Self {
             plan,
+            start,
             recorders,
             total: Latencies::default(),
             interval: Latencies::default(),
@@ -47,7 +50,8 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Watches until `finished`; the engine's and the process's totals at the end of the warm-up.
+    /// Watches until `finished`; what the engine did and the process used from the end of the warm-up
+    /// until the end of the measured time.
     pub(super) fn watch(
         &mut self,
         target: &Target,
@@ -57,23 +61,27 @@ impl<'a> Gathering<'a> {
         finished: &dyn Fn() -> bool,
         watch: &mut dyn FnMut(&Moment),
     ) -> Result<(Counters, Usage), RunError> {
-        let warm_at = self.plan.start + Duration::from_nanos(self.plan.measured_from_ns);
-        let mut baseline = None;
+        let at = |ns| self.start + Duration::from_nanos(ns);
+        let mut marks = Marks::new(at(self.plan.measured_from_ns), self.plan.until_ns.map(at));
+        // Without a warm-up nothing may happen before the first reading.
+        if self.plan.measured_from_ns == 0 {
+            marks.from = Some(Totals::now(target));
+        }
+        let mut given_up = false;
         while !finished() {
-            let now = Instant::now();
-            let wake = match baseline {
-                None => warm_at.min(now + TICK),
-                Some(_) => now + TICK,
-            };
-            sleep_unless(wake, finished);
-            if baseline.is_none() && Instant::now() >= warm_at {
-                baseline = Some((target.counters(), Usage::now()));
-            }
+            let tick = Instant::now() + TICK;
+            sleep_unless(marks.next().map_or(tick, |mark| mark.min(tick)), finished);
+            marks.pass(target);
             self.gather();
             if self.total.failed > 0 {
                 failures.note(self.total.failed);
             }
-            let elapsed = self.plan.start.elapsed();
+            // A full disk is tried again for as long as a producer is open, and its sender waits.
+            if !given_up && (failures.any() || shared.stop.wished()) {
+                target.give_up();
+                given_up = true;
+            }
+            let elapsed = self.start.elapsed();
             if elapsed.saturating_sub(self.interval_from) >= INTERVAL {
                 self.close_interval(elapsed, hlog)?;
                 let free = precondition::free_bytes(shared.dir);
@@ -83,7 +91,7 @@ impl<'a> Gathering<'a> {
             }
             watch(&self.moment(elapsed));
         }
-        Ok(baseline.unwrap_or_else(|| (target.counters(), Usage::now())))
+        Ok(marks.between(target))
     }
 
     /// Takes what has come since the last time.
@@ -109,7 +117,7 @@ impl<'a> Gathering<'a> {
     }
 
     pub(super) fn finish(&mut self, hlog: &mut Option<IntervalLog>) -> Result<(), HlogError> {
-        let elapsed = self.plan.start.elapsed();
+        let elapsed = self.start.elapsed();
         self.close_interval(elapsed, hlog)?;
         hlog.take().map_or(Ok(()), IntervalLog::finish)
     }
@@ -127,6 +135,54 @@ impl<'a> Gathering<'a> {
             rate: self.rate,
             recent_max_us: self.interval.response.max() as f64 / 1_000.0,
         }
+    }
+}
+
+/// The engine's and the process's totals at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Totals(Counters, Usage);
+
+impl Totals {
+    fn now(target: &Target) -> Self {
+        Self(target.counters(), Usage::now())
+    }
+}
+
+/// The two ends of the measured time, and the totals there once they have passed.
+#[derive(Debug)]
+struct Marks {
+    from_at: Instant,
+    until_at: Option<Instant>,
+    from: Option<Totals>,
+    until: Option<Totals>,
+}
+
+impl Marks {
+    fn new(from_at: Instant, until_at: Option<Instant>) -> Self {
+        Self { from_at, until_at, from: None, until: None }
+    }
+
+    /// The one that is still to come.
+    fn next(&self) -> Option<Instant> {
+        match (self.from, self.until) {
+            (None, _) => Some(self.from_at),
+            (Some(_), None) => self.until_at,
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    fn pass(&mut self, target: &Target) {
+        if self.next().is_some_and(|mark| Instant::now() >= mark) {
+            let totals = Some(Totals::now(target));
+            if self.from.is_none() { self.from = totals } else { self.until = totals }
+        }
+    }
+
+    /// What came between; up to now where the end has not passed, or where there is none.
+    fn between(&self, target: &Target) -> (Counters, Usage) {
+        let until = self.until.unwrap_or_else(|| Totals::now(target));
+        let from = self.from.unwrap_or(until);
+        (until.0.since(from.0), until.1.since(from.1))
     }
 }
 

@@ -1,10 +1,14 @@
 //! One producer's thread: sends by the schedule until the plan is fulfilled.
 
-use std::{thread, time::Instant};
+use std::{sync::Arc, thread, time::Instant};
 
-use super::{Failures, Shared, plan::Plan};
+use super::{
+    Failures, Shared,
+    plan::{Begun, Plan},
+};
 use crate::{
     keys::KEY_BYTES,
+    latency::Recorder,
     pacing::{GeneratorLag, Pacer, Schedule},
     target::{Outgoing, Producer, TargetError},
     usage,
@@ -17,7 +21,9 @@ const HARVEST_EVERY: u64 = 32;
 #[derive(Debug)]
 pub(super) struct Lane<'a> {
     plan: &'a Plan,
+    begun: &'a Begun,
     shared: Shared<'a>,
+    recorder: Arc<Recorder>,
     schedule: Schedule,
     pacer: Pacer,
     quota: Option<u64>,
@@ -28,26 +34,36 @@ pub(super) struct Lane<'a> {
 }
 
 /// What a producer's thread ends with.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LaneEnd {
     pub(super) lag: GeneratorLag,
     /// CPU time that pacing spun away, nanoseconds.
     pub(super) spun_cpu_ns: u64,
+    /// Records that were due in the measured time and not sent in it.
     pub(super) unsent: u64,
 }
 
 impl<'a> Lane<'a> {
-    pub(super) fn new(plan: &'a Plan, producer: u64, shared: Shared<'a>) -> Self {
+    /// After the start.
+    pub(super) fn new(
+        plan: &'a Plan,
+        begun: &'a Begun,
+        producer: u64,
+        recorder: Arc<Recorder>,
+        shared: Shared<'a>,
+    ) -> Self {
         let schedule = plan.schedule(producer);
         Self {
             plan,
+            begun,
             shared,
+            recorder,
             schedule,
-            pacer: Pacer::new(plan.start, schedule, plan.may_spin),
+            pacer: Pacer::new(begun.start, schedule, plan.may_spin),
             quota: plan.quota_of(producer),
             // Producers begin evenly spread over the pool.
             nth: shared.pool.records() * producer / plan.producers,
-            account_from: (0, plan.start),
+            account_from: (0, begun.start),
         }
     }
 
@@ -56,7 +72,7 @@ impl<'a> Lane<'a> {
         mut producer: Producer,
         failures: &Failures,
     ) -> Result<LaneEnd, TargetError> {
-        thread::sleep(self.plan.start.saturating_duration_since(Instant::now()));
+        thread::sleep(self.begun.start.saturating_duration_since(Instant::now()));
         let outcome = self.send_all(&mut producer, failures);
         if outcome.is_err() {
             failures.note(1);
@@ -71,7 +87,8 @@ impl<'a> Lane<'a> {
         Ok(LaneEnd { lag, spun_cpu_ns, unsent })
     }
 
-    /// Sends what the plan wants; the number of records that were due and came too late.
+    /// Sends what the plan wants; the number of records that were due in the measured time and not
+    /// sent in it.
     fn send_all(
         &mut self,
         producer: &mut Producer,
@@ -80,7 +97,7 @@ impl<'a> Lane<'a> {
         let stop = self.shared.stop;
         let stop = || stop.wished() || failures.any();
         let mut key = [0; KEY_BYTES];
-        let mut measured = 0;
+        let (mut measured, mut unsent) = (0, 0);
         for index in 0_u64.. {
             let Some(stamps) = self.pacer.next(&stop) else { break };
             if stamps.intended_ns >= self.plan.measured_from_ns {
@@ -97,22 +114,35 @@ impl<'a> Lane<'a> {
                 if stamps.intended_ns >= until {
                     break;
                 }
-                if stamps.actual_ns >= until {
-                    return Ok(self.schedule.due_before(until).saturating_sub(index));
+                if stamps.actual_ns >= until && unsent == 0 {
+                    let from = self.schedule.due_before(self.plan.measured_from_ns).max(index);
+                    unsent = self.schedule.due_before(until).saturating_sub(from);
+                }
+                if stamps.actual_ns >= self.plan.give_up_ns {
+                    let due = index..self.schedule.due_before(until);
+                    let due_ns = due.map(|index| self.schedule.due_ns(index));
+                    self.recorder.given_up(due_ns, stamps.actual_ns);
+                    break;
                 }
             }
-            producer.send(Outgoing {
+            let sent = producer.send(Outgoing {
                 key: self.shared.keys.write(self.nth, &mut key),
                 value: self.shared.pool.record(self.nth),
-                timestamp_ms: self.plan.start_ms + (stamps.actual_ns / 1_000_000) as i64,
+                timestamp_ms: self.begun.start_ms + (stamps.actual_ns / 1_000_000) as i64,
                 tag: stamps.pack(),
-            })?;
+            });
+            match sent {
+                Ok(()) => {}
+                // The producers were closed under us.
+                Err(_) if stop() => break,
+                Err(error) => return Err(error),
+            }
             self.nth += 1;
             if self.pacer.has_waited() || index.is_multiple_of(HARVEST_EVERY) {
                 producer.harvest();
             }
         }
-        Ok(0)
+        Ok(unsent)
     }
 }
 

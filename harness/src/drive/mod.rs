@@ -10,11 +10,11 @@ mod tests;
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     thread,
-    time::{Duration, Instant},
 };
 
 use crate::{
@@ -30,11 +30,8 @@ use crate::{
     workload::Workload,
 };
 use gathering::Gathering;
-use lane::Lane;
+use lane::{Lane, LaneEnd};
 use plan::Plan;
-
-/// Time between the threads' start and the first record.
-const HEAD_START: Duration = Duration::from_millis(5);
 
 /// What a run needs.
 #[derive(Debug)]
@@ -77,17 +74,18 @@ pub struct Measured {
     pub started: String,
     /// End of the warm-up, nanoseconds after the start.
     pub from_ns: u64,
+    /// End of the measured time, nanoseconds after the start; `None` where a number of records was
+    /// asked for.
+    pub until_ns: Option<u64>,
     /// Of all producers.
     pub latencies: Latencies,
-    /// Bytes of the measured records' keys and values.
-    pub user_bytes: u64,
-    /// The engine's, since the end of the warm-up.
+    /// The engine's, in the measured time.
     pub counters: Counters,
-    /// The process's, since the end of the warm-up, without pacing.
+    /// The process's, in the measured time, without pacing.
     pub usage: Usage,
     /// The generator's; `None` at rate `max`.
     pub lag: Option<GeneratorLag>,
-    /// Records that were due and not sent.
+    /// Records that were due in the measured time and not sent in it.
     pub unsent: u64,
     /// Bytes touched before.
     pub memory_touched: u64,
@@ -126,50 +124,73 @@ pub fn run(mut job: Job<'_>, watch: &mut dyn FnMut(&Moment)) -> Result<Measured,
     let workload = job.workload;
     assert!(!matches!(workload.rate, Rate::PercentOfMax(_)), "a sweep resolves percentages");
     let target = Target::open(job.dir, &workload.topic())?;
-    let plan = Plan::new(workload, Instant::now() + HEAD_START);
+    let plan = Plan::new(workload);
     let recorders: Vec<Arc<Recorder>> = (0..workload.producers)
-        .map(|_| Recorder::new(plan.start, plan.measured_from_ns, plan.is_open_loop()).into())
+        .map(|_| Recorder::new(plan.measured_from_ns, plan.until_ns, plan.is_open_loop()).into())
         .collect();
     let mut producers = Vec::new();
     for recorder in &recorders {
         producers.push(target.producer(&workload.producer(), recorder.clone())?);
     }
 
-    let mut gathering = Gathering::new(&plan, &recorders);
     let failures = Failures::default();
-    let (ends, counters, usage) = thread::scope(|scope| {
-        let (plan, job_ref, failures) = (&plan, Shared::of(&job), &failures);
+    let gate = Mutex::new(());
+    let (mut gathering, outcome, ends) = thread::scope(|scope| {
+        let (plan, shared, failures, gate) = (&plan, Shared::of(&job), &failures, &gate);
+        // The clock starts when every thread has: their making is no lateness of anything.
+        let closed = gate.lock();
+        let (ready, all_ready) = mpsc::channel::<()>();
         let threads: Vec<_> = (0..)
-            .zip(producers)
-            .map(|(index, producer)| {
+            .zip(producers.into_iter().zip(&recorders))
+            .map(|(index, (producer, recorder))| {
+                let ready = ready.clone();
                 scope.spawn(move || {
-                    let lane = Lane::new(plan, index, job_ref);
+                    drop(ready);
+                    drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
+                    let Some(begun) = plan.begun() else { return Ok(LaneEnd::default()) };
+                    recorder.begin(begun.start);
+                    let lane = Lane::new(plan, begun, index, recorder.clone(), shared);
                     lane.run(producer, failures)
                 })
             })
             .collect();
+        drop(ready);
+        while all_ready.recv().is_ok() {}
+        let begun = plan.begin();
+        if let Some(hlog) = &mut job.hlog {
+            hlog.begin(begun.wall);
+        }
+        drop(closed);
+        let mut gathering = Gathering::new(plan, begun.start, &recorders);
         let outcome = gathering.watch(
             &target,
             &mut job.hlog,
-            job_ref,
+            shared,
             failures,
             &|| threads.iter().all(thread::ScopedJoinHandle::is_finished),
             watch,
         );
         if outcome.is_err() {
             failures.note(1);
+            target.give_up();
         }
         let ends: Vec<_> = threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        outcome.map(|(counters, usage)| (ends, counters, usage))
-    })?;
-    let counters = target.counters().since(counters);
-    let usage = Usage::now().since(usage);
+        (gathering, outcome, ends)
+    });
+    let (counters, usage) = outcome?;
     gathering.gather();
-    // What is removed anyway need not be synced first.
-    if job.keep {
-        target.close()?;
-    }
     gathering.finish(&mut job.hlog)?;
+    let failed = target.counters().failed;
+    // What is removed anyway need not be synced first.
+    let closed = if job.keep { target.close() } else { Ok(()) };
+    if job.stop.wished() {
+        return Err(RunError::Interrupted);
+    }
+    let latencies = gathering.total;
+    if latencies.failed > 0 {
+        let reason = latencies.failure.unwrap_or_default();
+        return Err(RunError::Delivery { records: latencies.failed, reason });
+    }
 
     let mut lag = GeneratorLag::default();
     let (mut unsent, mut spun_cpu_ns) = (0, 0);
@@ -179,18 +200,15 @@ pub fn run(mut job: Job<'_>, watch: &mut dyn FnMut(&Moment)) -> Result<Measured,
         unsent += end.unsent;
         spun_cpu_ns += end.spun_cpu_ns;
     }
-    let latencies = gathering.total;
-    if latencies.failed > 0 {
-        let reason = latencies.failure.unwrap_or_default();
-        return Err(RunError::Delivery { records: latencies.failed, reason });
+    if failed > 0 {
+        let reason = "with acks 0 nobody hears why".into();
+        return Err(RunError::Delivery { records: failed, reason });
     }
-    if job.stop.wished() {
-        return Err(RunError::Interrupted);
-    }
+    closed?;
     Ok(Measured {
-        started: plan.started.clone(),
+        started: plan.begin().started.clone(),
         from_ns: plan.measured_from_ns,
-        user_bytes: latencies.records * workload.record_bytes(),
+        until_ns: plan.until_ns,
         latencies,
         counters,
         usage: Usage { cpu_ns: usage.cpu_ns.saturating_sub(spun_cpu_ns), ..usage },

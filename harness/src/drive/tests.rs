@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::{
     keys::KeyKind,
@@ -45,9 +47,10 @@ fn every_record_is_acknowledged_and_counted_once() {
         let measured = drive(&workload, &Stop::default(), None).unwrap();
         assert_eq!(measured.latencies.records, 5_000);
         assert_eq!(measured.latencies.response.len(), 5_000);
-        assert_eq!(measured.user_bytes, 5_000 * workload.record_bytes());
+        assert_eq!(measured.latencies.acknowledged, 5_000);
+        assert_eq!((measured.counters.records, measured.counters.failed), (5_000, 0));
         assert!(measured.counters.batches > 0 && measured.lag.is_none());
-        assert!(measured.counters.raw_bytes >= measured.user_bytes);
+        assert!(measured.counters.raw_bytes >= 5_000 * workload.record_bytes());
     }
 }
 
@@ -64,10 +67,59 @@ fn an_open_loop_keeps_its_schedule() {
     let hlog = dir.path().join("run.hlog");
     let measured = drive(&paced, &Stop::default(), Some(&hlog)).unwrap();
     // Due from 100 ms up to 400 ms, one each 100 µs; none is left out, sent or not.
-    assert_eq!(measured.latencies.records + measured.unsent, 3_000);
+    assert_eq!(measured.latencies.response.len(), 3_000);
     assert_eq!(measured.latencies.service.len(), measured.latencies.records);
+    assert_eq!(measured.until_ns, Some(measured.from_ns + 300_000_000));
     assert!(measured.lag.is_some());
     assert!(std::fs::read_to_string(&hlog).unwrap().contains("Tag=latency"));
+}
+
+#[test]
+fn what_was_due_and_not_sent_is_in_the_latencies() {
+    let flooded = Workload {
+        extent: Extent::Duration(Duration::from_millis(100)),
+        rate: Rate::PerSecond(50_000_000),
+        ..small()
+    };
+    let measured = drive(&flooded, &Stop::default(), None).unwrap();
+    assert_eq!(measured.latencies.response.len(), 5_000_000);
+    assert!(measured.latencies.records < 5_000_000, "a debug build takes no 50 GB/s");
+    assert!(measured.unsent > 1_000_000, "{}", measured.unsent);
+    // They were given up after a grace of 100 ms, and were due evenly over the 100 ms before it.
+    assert!(measured.latencies.response.value_at_quantile(0.5) >= 120_000_000);
+}
+
+#[test]
+fn full_speed_is_that_of_the_measured_time() {
+    let workload = Workload {
+        extent: Extent::Duration(Duration::from_millis(300)),
+        warmup: Duration::from_millis(200),
+        ..small()
+    };
+    let measured = drive(&workload, &Stop::default(), None).unwrap();
+    let (acknowledged, counted) = (measured.latencies.acknowledged, measured.counters.records);
+    // The counters are read by a thread that may wake up late, but not by the length of the run.
+    assert!(acknowledged > 0 && counted > acknowledged / 3, "{acknowledged} {counted}");
+    // The flush at the end, of what was sent in the measured time, is not in it.
+    assert!(measured.latencies.last_ns >= measured.until_ns.unwrap());
+}
+
+#[test]
+fn who_waits_in_a_producer_that_is_given_up_waits_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let lingering = Workload { linger_ms: 600_000, ..small() };
+    let target = Target::open(dir.path(), &lingering.topic()).unwrap();
+    let recorder = Arc::new(Recorder::new(0, None, false));
+    recorder.begin(Instant::now());
+    let mut producer = target.producer(&lingering.producer(), recorder.clone()).unwrap();
+    let record = crate::target::Outgoing { key: None, value: b"x", timestamp_ms: 0, tag: 0 };
+    producer.send(record).unwrap();
+    target.give_up();
+    assert!(producer.send(record).is_err());
+    producer.finish().unwrap();
+    let mut latencies = Latencies::default();
+    recorder.take(&mut latencies);
+    assert_eq!((latencies.records, latencies.failed), (0, 1));
 }
 
 #[test]

@@ -87,15 +87,42 @@ fn producers(path: &Path, bytes: &[u8], offset: i64, text: &mut String) -> Resul
             entry.producer_id, entry.epoch, entry.coordinator_epoch, entry.last_timestamp
         );
         if let Some(last) = entry.window.last() {
-            let first_sequence = last.last_sequence - last.offset_delta;
             let _ = write!(
                 text,
-                "firstSequence: {first_sequence} lastSequence: {} lastOffset: {} offsetDelta: {} \
+                "firstSequence: {} lastSequence: {} lastOffset: {} offsetDelta: {} \
                  timestamp: {}",
-                last.last_sequence, last.last_offset, last.offset_delta, last.timestamp
+                last.first_sequence(),
+                last.last_sequence,
+                last.last_offset,
+                last.offset_delta,
+                last.timestamp
             );
         }
         text.push('\n');
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_that_wrapped_began_before_zero() {
+        let mut entry = 7_i64.to_be_bytes().to_vec(); // producer id
+        entry.extend(0_i16.to_be_bytes()); // epoch
+        entry.extend(2_i32.to_be_bytes()); // last sequence
+        entry.extend(105_i64.to_be_bytes()); // last offset
+        entry.extend(5_i32.to_be_bytes()); // offset delta
+        entry.extend(1_000_i64.to_be_bytes()); // timestamp
+        entry.extend((-1_i32).to_be_bytes()); // coordinator epoch
+        entry.extend((-1_i64).to_be_bytes()); // transaction's first offset
+        let counted = [&1_i32.to_be_bytes()[..], &entry].concat();
+        let crc = crc32c::crc32c(&counted).to_be_bytes();
+        let bytes = [&1_i16.to_be_bytes()[..], &crc, &counted].concat();
+        let mut text = String::new();
+        producers(Path::new("00000000000000000106.snapshot"), &bytes, 106, &mut text).unwrap();
+        let expected = "firstSequence: 2147483645 lastSequence: 2 lastOffset: 105 offsetDelta: 5";
+        assert!(text.contains(expected), "{text}");
+    }
 }

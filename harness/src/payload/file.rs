@@ -17,6 +17,17 @@ pub(super) fn read(path: &Path, expected: usize) -> Result<Vec<u8>, PayloadError
     Ok(bytes)
 }
 
+/// Whether the file has `expected` bytes. Of what is no plain file, such as a device, nobody knows.
+pub(super) fn check(path: &Path, expected: usize) -> Result<(), PayloadError> {
+    let failed = |source| PayloadError::Read { path: path.into(), source };
+    let metadata = File::open(path).and_then(|file| file.metadata()).map_err(failed)?;
+    let found = metadata.len() as usize;
+    if metadata.is_file() && found < expected {
+        return Err(PayloadError::TooSmall { path: path.into(), expected, found });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::*;
@@ -31,11 +42,15 @@ mod tests {
         let fill = || Pool::fill(&kind, ByteSize(1_024), 0, &mut |_| ());
         assert_eq!(fill().unwrap().record(3), &bytes[3_072..4_096]);
 
+        let check = || Pool::check(&kind, ByteSize(1_024));
+        assert!(check().is_ok());
         std::fs::write(&path, &bytes[1..]).unwrap();
+        assert!(matches!(check(), Err(PayloadError::TooSmall { .. })));
         let error = fill().unwrap_err().to_string();
         assert!(error.contains("33554431 bytes") && error.contains("33554432"), "{error}");
 
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(fill(), Err(PayloadError::Read { .. })));
+        assert!(matches!(check(), Err(PayloadError::Read { .. })));
     }
 }

@@ -111,6 +111,13 @@ impl Pool {
         Self::of_bytes(POOL_BYTES, kind, record_size, seed, progress)
     }
 
+    /// Whether a pool can be filled, as far as one sees without reading a file.
+    pub fn check(kind: &PayloadKind, record_size: ByteSize) -> Result<(), PayloadError> {
+        let PayloadKind::File(path) = kind else { return Ok(()) };
+        let record_size = record_size.0 as usize;
+        file::check(path, records_of(POOL_BYTES, record_size) * record_size)
+    }
+
     fn of_bytes(
         pool_bytes: usize,
         kind: &PayloadKind,
@@ -120,7 +127,7 @@ impl Pool {
     ) -> Result<Self, PayloadError> {
         let record_size = record_size.0 as usize;
         assert!(record_size > 0, "the command line refuses records of 0 bytes");
-        let records = pool_bytes.div_ceil(record_size).max(LEAST_RECORDS);
+        let records = records_of(pool_bytes, record_size);
         let bytes = match kind {
             PayloadKind::File(path) => file::read(path, records * record_size)?,
             _ => generate(kind, record_size, records, seed, progress),
@@ -138,6 +145,10 @@ impl Pool {
     pub fn records(&self) -> u64 {
         self.records as u64
     }
+}
+
+fn records_of(pool_bytes: usize, record_size: usize) -> usize {
+    pool_bytes.div_ceil(record_size).max(LEAST_RECORDS)
 }
 
 fn generate(

@@ -88,6 +88,7 @@ fn figures(comparison: &Comparison) -> Vec<Figure> {
             add("compression ratio".into(), |run| run.compression_ratio, show::three_digits, true);
         } else {
             add(format!("p50 at {rate}"), |run| run.latency_us.p50, micros, false);
+            add(format!("p90 at {rate}"), |run| run.latency_us.p90, micros, false);
             add(format!("p99 at {rate}"), |run| run.latency_us.p99, micros, false);
             add(
                 format!("CPU ns a record at {rate}"),

@@ -105,7 +105,7 @@ fn warnings(entries: &[Entry]) -> String {
 
 type Column = (&'static str, fn(&RunResult) -> String);
 
-const COLUMNS: [Column; 14] = [
+const COLUMNS: [Column; 15] = [
     ("linger", |run| format!("{} ms", run.config.linger_ms)),
     ("batch.size", |run| ByteSize(run.config.batch_size_bytes).to_string()),
     ("codec", |run| run.config.compression.clone()),
@@ -113,6 +113,7 @@ const COLUMNS: [Column; 14] = [
     ("MB/s", |run| show::three_digits(run.mb_per_second)),
     ("records/s", |run| show::rate(run.records_per_second)),
     ("p50", |run| show::micros(run.latency_us.p50)),
+    ("p90", |run| show::micros(run.latency_us.p90)),
     ("p99", |run| show::micros(run.latency_us.p99)),
     ("p99.9", |run| show::micros(run.latency_us.p999)),
     ("max", |run| show::micros(run.latency_us.max)),
@@ -157,7 +158,8 @@ fn table(comparison: &Comparison) -> String {
     }
     format!(
         "<section><h2>All cells</h2><p>Latency counts from when a record was due. Rows in grey were \
-         offered more than they took. n/a: too few records to know that percentile.</p>\
+         offered more than they took. n/a: too few records \
+         or batches to know that percentile.</p>\
          <div class=\"wide\"><table><thead><tr>{heads}</tr></thead><tbody>\n{rows}</tbody></table>\
          </div></section>\n"
     )
@@ -213,8 +215,10 @@ fn method(comparison: &Comparison, first: &RunResult, runs: usize, command: &str
 fn durabilities(comparison: &Comparison) -> String {
     let mut levels: Vec<&str> = Vec::new();
     for row in &comparison.rows {
-        if !levels.contains(&row.config.durability.as_str()) {
-            levels.push(&row.config.durability);
+        let unheard = row.config.acks == "0";
+        let level = if unheard { "acks 0, nothing waited for" } else { &row.config.durability };
+        if !levels.contains(&level) {
+            levels.push(level);
         }
     }
     levels.join(" and ")

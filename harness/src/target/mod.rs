@@ -11,13 +11,14 @@ use std::{
 
 use trunkline::{
     Engine, EngineOptions,
+    limits::MAX_GROUP_BYTES,
     producer::{ProducerOptions, ProducerRecord, partition_for_key},
     record::Compression,
     topic::{Topic, TopicConfig},
     types::Durability,
 };
 
-use crate::{acks::Acks, latency::Recorder};
+use crate::{acks::Acks, latency::Recorder, size::ByteSize};
 use in_flight::InFlight;
 
 /// How the log is laid out.
@@ -50,9 +51,38 @@ pub struct ProducerSettings {
     pub seed: u64,
 }
 
+impl ProducerSettings {
+    /// Whether the engine takes them, and does what they say.
+    pub fn check(&self) -> Result<(), String> {
+        self.options().check().map_err(|error| error.to_string())?;
+        if self.largest_batch > MAX_GROUP_BYTES {
+            let (batch, most) = (ByteSize(self.largest_batch as u64), MAX_GROUP_BYTES as u64);
+            return Err(format!("a batch of {batch}: one append takes {}", ByteSize(most)));
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> ProducerOptions {
+        ProducerOptions::default()
+            .linger(self.linger)
+            .batch_size(self.batch_size)
+            .max_request_size(self.largest_batch)
+            .compression(self.compression)
+            .acks(self.acks.into())
+            .buffer_memory(self.buffer_memory)
+            .max_block(PATIENCE)
+            .delivery_timeout(PATIENCE)
+            .partitioner_seed(self.seed)
+    }
+}
+
 /// Totals since the log was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
+    /// Records that were acknowledged.
+    pub records: u64,
+    /// Records that failed.
+    pub failed: u64,
     /// Batches that were appended.
     pub batches: u64,
     /// Bytes of those batches before compression, headers included.
@@ -68,6 +98,8 @@ impl Counters {
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
+            records: self.records.saturating_sub(earlier.records),
+            failed: self.failed.saturating_sub(earlier.failed),
             batches: self.batches.saturating_sub(earlier.batches),
             raw_bytes: self.raw_bytes.saturating_sub(earlier.raw_bytes),
             batch_bytes: self.batch_bytes.saturating_sub(earlier.batch_bytes),
@@ -143,18 +175,8 @@ impl Target {
         settings: &ProducerSettings,
         recorder: Arc<Recorder>,
     ) -> Result<Producer, TargetError> {
-        let options = ProducerOptions::default()
-            .linger(settings.linger)
-            .batch_size(settings.batch_size)
-            .max_request_size(settings.largest_batch)
-            .compression(settings.compression)
-            .acks(settings.acks.into())
-            .buffer_memory(settings.buffer_memory)
-            .max_block(PATIENCE)
-            .delivery_timeout(PATIENCE)
-            .partitioner_seed(settings.seed);
-        let producer =
-            self.engine.producer(options).map_err(|error| TargetError::new("open", &error))?;
+        let producer = self.engine.producer(settings.options());
+        let producer = producer.map_err(|error| TargetError::new("open", &error))?;
         let producer = Arc::new(producer);
         self.producers.lock().unwrap_or_else(PoisonError::into_inner).push(producer.clone());
         let in_flight = InFlight::new(recorder, self.topic.partition_count());
@@ -167,6 +189,8 @@ impl Target {
             Counters { fsyncs: self.engine.metrics().syncs(), ..Counters::default() };
         for producer in &*self.producers.lock().unwrap_or_else(PoisonError::into_inner) {
             let metrics = producer.metrics();
+            counters.records += metrics.records;
+            counters.failed += metrics.failed_records;
             counters.batches += metrics.batches;
             counters.raw_bytes += metrics.raw_bytes;
             counters.batch_bytes += metrics.log_bytes;
@@ -174,12 +198,23 @@ impl Target {
         counters
     }
 
+    /// Closes the producers without patience: who waits in one of them for memory or for an
+    /// acknowledgement gets an error at once.
+    pub fn give_up(&self) {
+        for producer in &*self.producers.lock().unwrap_or_else(PoisonError::into_inner) {
+            // What it says is what we wanted.
+            let _ = producer.close(Duration::ZERO);
+        }
+    }
+
     /// Closes the log cleanly.
     pub fn close(self) -> Result<(), TargetError> {
+        let mut outcome = Ok(());
         for producer in self.producers.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            producer.close(CLOSE_TIMEOUT).map_err(|error| TargetError::new("close", &error))?;
+            let closed = producer.close(CLOSE_TIMEOUT);
+            outcome = outcome.and(closed.map_err(|error| TargetError::new("close", &error)));
         }
-        self.engine.close().map_err(|error| TargetError::new("close", &error))
+        outcome.and(self.engine.close().map_err(|error| TargetError::new("close", &error)))
     }
 }
 

@@ -14,27 +14,41 @@ type Run<'a> = (&'a Row, &'a RunResult);
 pub(super) fn cost_at_low_rate(view: &View<'_>) -> Option<Finding> {
     let runs = view.lingers_at(view.low_column()?, DEFAULTS.1);
     let (first, others) = runs.split_first()?;
-    let shortest = first.1.latency_us.p50?;
     if others.is_empty() {
         return None;
     }
     let mut text = format!(
-        "At {} records/s, linger {} ms answers in {} (p50)",
+        "At {} records/s, linger {} ms ",
         show::rate(first.1.config.rate_per_second? as f64),
         first.0.config.linger_ms,
-        show::micros(Some(shortest))
     );
+    if first.1.is_overloaded() {
+        let _ = write!(
+            text,
+            "did not keep the rate ({}): nothing to compare.",
+            without_linger(first.0)
+        );
+        return Some(Finding { topic: "linger, low", text });
+    }
+    let shortest = first.1.latency_us.p50?;
+    let _ = write!(text, "answers in {} (p50)", show::micros(Some(shortest)));
     for (row, run) in others {
-        let Some(p50) = run.latency_us.p50 else { continue };
-        let (linger, by) = (row.config.linger_ms, show::micros(Some((p50 - shortest).abs())));
-        let _ = if run.is_overloaded() {
-            write!(text, "; {linger} ms did not keep the rate")
-        } else if (p50 - shortest).abs() <= SAME_LATENCY * shortest {
+        let linger = row.config.linger_ms;
+        if run.is_overloaded() {
+            let _ = write!(text, "; {linger} ms did not keep the rate");
+            continue;
+        }
+        let Some(p50) = run.latency_us.p50 else {
+            let _ = write!(text, "; {linger} ms was measured too briefly to say");
+            continue;
+        };
+        let by = show::micros(Some((p50 - shortest).abs()));
+        let _ = if (p50 - shortest).abs() <= SAME_LATENCY * shortest {
             write!(text, "; {linger} ms is about the same")
         } else if p50 > shortest {
             write!(text, "; {linger} ms adds {by}")
         } else {
-            write!(text, "; {linger} ms was no slower (chance, or load from elsewhere)")
+            write!(text, "; {linger} ms was no slower")
         };
     }
     let _ = write!(text, " ({}).", without_linger(first.0));
@@ -84,7 +98,10 @@ pub(super) fn gain_at_middle_rate(view: &View<'_>) -> Option<Finding> {
     Some(Finding { topic: "linger, half", text })
 }
 
-/// At full speed batches fill before any linger ends.
+/// Least fill of batches that left because they were full.
+const FULL: f64 = 0.9;
+
+/// At full speed batches fill before any linger ends; or so one expects.
 pub(super) fn at_full_speed(view: &View<'_>) -> Option<Finding> {
     let runs = view.at_full_speed();
     let mut widest: Option<(f64, Run<'_>, Run<'_>)> = None;
@@ -101,8 +118,15 @@ pub(super) fn at_full_speed(view: &View<'_>) -> Option<Finding> {
     let (factor, slow, fast) = widest?;
     // The widest of many differences: twice the noise of one comes about by chance.
     let text = if factor - 1.0 <= 2.0 * view.noise {
-        "At full speed batches fill before any linger ends: it changes nothing beyond the noise."
-            .to_owned()
+        // A batch that leaves full without lingering would not have waited with it either.
+        let shortest = runs.iter().map(|(row, _)| row.config.linger_ms).min();
+        let mut unlingering = runs.iter().filter(|run| Some(run.0.config.linger_ms) == shortest);
+        if unlingering.all(|(_, run)| run.batch_fill.is_some_and(|fill| fill >= FULL)) {
+            "At full speed batches fill before any linger ends: it changes nothing beyond the noise."
+        } else {
+            "At full speed lingers differ by nothing beyond the noise."
+        }
+        .to_owned()
     } else {
         format!(
             "At full speed the largest difference between lingers is {:.0} %: {} against linger {} ms.",

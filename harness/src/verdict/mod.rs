@@ -171,6 +171,16 @@ fn times(factor: f64) -> String {
 fn durability(view: &View<'_>) -> Option<Finding> {
     let rows = &view.comparison.rows;
     let first = &rows.first()?.config.durability;
+    let unheard = rows.iter().filter(|row| row.config.acks == "0").count();
+    if unheard > 0 {
+        let which = if unheard == rows.len() { "All of this ran" } else { "Some rows ran" };
+        let text = format!(
+            "{which} with acks 0: nothing was waited for. Latencies there end when a batch was handed \
+             to the log, and no figure says that anything was written; a power cut, or an error that \
+             nobody hears, takes it."
+        );
+        return Some(Finding { topic: "durability", text });
+    }
     let text = if rows.iter().any(|row| row.config.durability != *first) {
         "Both levels were measured: written is acknowledged from the page cache, and a power cut \
          takes it back; durable waited for the disk."

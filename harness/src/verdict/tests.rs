@@ -56,6 +56,20 @@ fn lingering_costs_at_a_low_rate() {
 }
 
 #[test]
+fn what_did_not_keep_a_low_rate_is_no_measure_of_the_others() {
+    let at = |linger, p50| entry((linger, 16 << 10, "none"), "2k", 0, 2.0, p50);
+    let mut runs = [at(0, 9_000_000.0), at(5, 2_800.0), at(50, 900.0)];
+    runs[0].result.records_unsent = 1_000;
+    let text = text_of(&runs, "linger, low");
+    assert!(text.contains("linger 0 ms did not keep the rate"), "{text}");
+    assert!(!text.contains("p50") && !text.contains("chance"), "{text}");
+    runs[0].result.records_unsent = 0;
+    assert!(text_of(&runs, "linger, low").contains("5 ms was no slower; 50 ms was no slower ("));
+    runs[2].result.latency_us.p50 = None;
+    assert!(text_of(&runs, "linger, low").contains("50 ms was measured too briefly to say"));
+}
+
+#[test]
 fn lingering_gains_at_half_speed_and_not_at_full() {
     let mut runs = Vec::new();
     for (linger, cpu) in [(0, 900.0), (50, 600.0)] {
@@ -70,6 +84,10 @@ fn lingering_gains_at_half_speed_and_not_at_full() {
     let text = text_of(&runs, "linger, half");
     assert!(text.contains("600 instead of 900 ns of CPU"), "{text}");
     assert!(text_of(&runs, "linger, full").contains("nothing beyond the noise"));
+    assert!(text_of(&runs, "linger, full").contains("batches fill"));
+    runs[1].result.batch_fill = Some(0.4);
+    let text = text_of(&runs, "linger, full");
+    assert!(text.contains("nothing beyond the noise") && !text.contains("fill"), "{text}");
     runs[3].result.mb_per_second = 300.0;
     assert!(text_of(&runs, "linger, full").contains("50 %: linger 50 ms"));
 }
@@ -93,6 +111,14 @@ fn durability_is_always_named() {
     assert!(text_of(&runs, "durability").contains("a power cut"));
     runs.push(entry(DEFAULT, "max", 0, 100.0, 1.0));
     assert!(text_of(&runs, "durability").contains("Both levels"));
+    let mut unheard = vec![entry(DEFAULT, "max", 0, 200.0, 1.0)];
+    unheard[0].result.config.acks = "0".into();
+    let text = text_of(&unheard, "durability");
+    assert!(
+        text.contains("acks 0: nothing was waited for") && !text.contains("durable:"),
+        "{text}"
+    );
+    assert!(!text_of(&unheard, "throughput").contains("durable"));
 }
 
 #[test]

@@ -14,7 +14,11 @@ pub(super) fn most(view: &View<'_>) -> Option<Finding> {
         "{} MB/s ({} records/s) at most, {}, with {}{with}",
         show::three_digits(best.mb_per_second),
         show::rate(best.records_per_second),
-        best.config.durability,
+        if best.config.acks == "0" {
+            "acks 0 (nothing waited for)"
+        } else {
+            &best.config.durability
+        },
         named(row)
     );
     let is_default =
