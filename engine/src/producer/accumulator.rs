@@ -275,7 +275,7 @@ impl Accumulator {
         let mut released = Vec::new();
         for topic in self.topics.iter() {
             topic.release_if_deleted(|partition, parcels| {
-                released.push((partition.clone(), parcels))
+                released.push((partition.clone(), parcels));
             });
         }
         let added = self.topics.get_or_add(number, add);
