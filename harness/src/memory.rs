@@ -6,14 +6,15 @@
 
 use std::thread;
 
-use crate::machine;
+use crate::{machine, stop::Stop};
 
 /// Of the memory that is available, at most one part in this many is touched.
 const PART: u64 = 2;
 const CHUNK: usize = 64 << 20;
 
-/// Touches and frees `wanted` bytes, or half of what is available; says how many.
-pub fn touch(wanted: u64) -> u64 {
+/// Touches and frees `wanted` bytes, or half of what is available; says how many. A wish to stop ends
+/// it.
+pub fn touch(wanted: u64, stop: &Stop) -> u64 {
     let bytes = wanted.min(machine::available_memory() / PART);
     let chunks = (bytes as usize).div_ceil(CHUNK);
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(chunks);
@@ -23,14 +24,16 @@ pub fn touch(wanted: u64) -> u64 {
         let touching: Vec<_> = (0..threads)
             .map(|thread| {
                 scope.spawn(move || {
-                    (0..share(thread)).map(|_| vec![1_u8; CHUNK]).collect::<Vec<_>>()
+                    let chunks = (0..share(thread)).take_while(|_| !stop.wished());
+                    chunks.map(|_| vec![1_u8; CHUNK]).collect::<Vec<_>>()
                 })
             })
             .collect();
         let held: Vec<_> = touching.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let touched: usize = held.iter().map(Vec::len).sum();
         drop(std::hint::black_box(held));
-    });
-    (chunks * CHUNK) as u64
+        (touched * CHUNK) as u64
+    })
 }
 
 #[cfg(test)]
@@ -39,8 +42,11 @@ mod tests {
 
     #[test]
     fn whole_chunks_are_touched() {
-        assert_eq!(touch(0), 0);
-        let touched = touch(1);
+        let stop = Stop::default();
+        assert_eq!(touch(0, &stop), 0);
+        let touched = touch(1, &stop);
         assert!(touched == CHUNK as u64 || machine::available_memory() == 0);
+        stop.wish();
+        assert_eq!(touch(u64::MAX, &stop), 0);
     }
 }

@@ -44,7 +44,7 @@ pub fn run(args: &RunArgs, stop: &Stop) -> Result<(), Failure> {
     let (pool, keys) = supplies.of(&workload)?;
 
     let mut progress = Progress::default();
-    let memory_touched = memory::touch(expected);
+    let memory_touched = memory::touch(expected, stop);
     let job = Job {
         workload: &workload,
         dir: dir.path(),
@@ -122,7 +122,7 @@ pub fn summary(workload: &Workload, result: &RunResult) -> String {
 
 fn settings(workload: &Workload, result: &RunResult) -> String {
     let meaning = match workload.durability {
-        _ if workload.acks == Acks::None => "acks 0: nothing was waited for",
+        _ if workload.acks == Acks::None => "nothing was waited for",
         trunkline::types::Durability::Durable => {
             "durable (on the disk before each acknowledgement)"
         }

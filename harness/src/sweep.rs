@@ -171,7 +171,7 @@ impl Sweep {
     ) -> Result<RunResult, Failure> {
         let (pool, keys) = supplies.of(workload)?;
         let dir = DataDir::create(&self.dir.join(DataDir::default_path()), false, stop)?;
-        let memory_touched = memory::touch(workload.expected_bytes());
+        let memory_touched = memory::touch(workload.expected_bytes(), stop);
         let job = Job {
             workload,
             dir: dir.path(),
