@@ -1,6 +1,9 @@
 //! What the appender has published of a segment and readers go by: no lock in either direction.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
+use std::{
+    array,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering, fence},
+};
 
 use parking_lot::Mutex;
 
@@ -9,13 +12,15 @@ use crate::types::Offset;
 /// The published ends. One writer: the appender.
 #[derive(Debug)]
 pub(super) struct Published {
-    next_offset: AtomicI64,
-    len: AtomicU64,
-    truncations: AtomicU64,
-    largest: Largest,
+    /// Length, offset behind the last batch, truncations so far: a [`View`]. They are read together:
+    /// a length of before a truncation beside an offset of behind it would be taken for damage.
+    ends: Together<3>,
+    /// A timestamp and an offset: a [`LargestTimestamp`].
+    largest: Together<2>,
 }
 
-/// The ends at one moment. A read made under it is good as long as no truncation came in between.
+/// The ends at one moment: the batches below `len` are those below `next_offset`. A read made under it
+/// is good as long as no truncation came in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) len: u64,
@@ -35,74 +40,78 @@ impl View {
     }
 }
 
+/// Places in [`Published::ends`].
+const LEN: usize = 0;
+const NEXT_OFFSET: usize = 1;
+const TRUNCATIONS: usize = 2;
+/// Timestamps in [`Published::largest`]: there is none, and it was not looked for.
+const NO_TIMESTAMP: i64 = -1;
+const UNKNOWN: i64 = i64::MIN;
+
 impl Published {
     pub(super) fn new(len: u64, next_offset: Offset) -> Self {
         Self {
-            next_offset: AtomicI64::new(next_offset),
-            len: AtomicU64::new(len),
-            truncations: AtomicU64::new(0),
-            largest: Largest::default(),
+            ends: Together::new([len as i64, next_offset, 0]),
+            largest: Together::new([UNKNOWN, -1]),
         }
     }
 
-    /// The ends now: all offsets below `next_offset` lie below `len`.
+    /// The ends now.
     pub(super) fn view(&self) -> View {
-        // Truncations first: a truncation lowers the ends, then counts itself, then touches the
-        // file. Who sees the old count sees that the count changed once the file may have.
-        let truncations = self.truncations.load(Ordering::SeqCst);
-        let next_offset = self.next_offset.load(Ordering::SeqCst);
-        View { truncations, next_offset, len: self.len.load(Ordering::SeqCst) }
+        let [len, next_offset, truncations] = self.ends.get();
+        View { len: len as u64, next_offset, truncations: truncations as u64 }
     }
 
-    /// Whether bytes read under `view` still are what the log holds.
+    /// Whether bytes read under `view` still are what the log holds: a truncation is published before
+    /// it touches the file.
     pub(super) fn is_current(&self, view: &View) -> bool {
-        self.truncations.load(Ordering::SeqCst) == view.truncations
+        self.ends.word(TRUNCATIONS) as u64 == view.truncations
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.len.load(Ordering::Acquire)
+        self.ends.word(LEN) as u64
     }
 
     pub(super) fn next_offset(&self) -> Offset {
-        self.next_offset.load(Ordering::Acquire)
+        self.ends.word(NEXT_OFFSET)
     }
 
     /// Batches up to `len` and `next_offset` are written.
     pub(super) fn appended(&self, len: u64, next_offset: Offset) {
         debug_assert!(len >= self.len() && next_offset >= self.next_offset());
-        self.len.store(len, Ordering::SeqCst);
-        self.next_offset.store(next_offset, Ordering::SeqCst);
+        self.ends.update(|[_, _, truncations]| [len as i64, next_offset, truncations]);
     }
 
     /// The end was looked for, before anybody shares this.
     pub(super) fn found_end(&self, next_offset: Offset) {
-        self.next_offset.store(next_offset, Ordering::SeqCst);
+        self.ends.update(|[len, _, truncations]| [len, next_offset, truncations]);
     }
 
     /// All from `len` and `next_offset` on is about to be cut off.
     pub(super) fn truncated(&self, len: u64, next_offset: Offset) {
-        self.next_offset.store(next_offset, Ordering::SeqCst);
-        self.len.store(len, Ordering::SeqCst);
-        self.truncations.fetch_add(1, Ordering::SeqCst);
+        self.ends.update(|[_, _, truncations]| [len as i64, next_offset, truncations + 1]);
     }
 
     /// The largest timestamp, `None` where it was not looked for yet.
     pub(super) fn largest(&self) -> Option<LargestTimestamp> {
-        self.largest.get()
+        match self.largest.get() {
+            [UNKNOWN, _] => None,
+            [NO_TIMESTAMP, _] => Some(None),
+            [timestamp, offset] => Some(Some((timestamp, offset))),
+        }
     }
 
     /// By the appender.
     pub(super) fn set_largest(&self, largest: LargestTimestamp) {
-        let _writer = self.largest.writer.lock();
-        self.largest.set(largest);
+        self.largest.update(|_| words_of(largest));
     }
 
     /// By a reader who looked for it under `view`. What the appender says goes before.
     pub(super) fn suggest_largest(&self, view: &View, largest: LargestTimestamp) {
-        let _writer = self.largest.writer.lock();
-        if self.largest.get().is_none() && self.is_current(view) && self.view() == *view {
-            self.largest.set(largest);
-        }
+        self.largest.update(|known| {
+            let is_wanted = known[0] == UNKNOWN && self.view() == *view;
+            if is_wanted { words_of(largest) } else { known }
+        });
     }
 }
 
@@ -110,58 +119,58 @@ impl Published {
 /// where no batch has a timestamp.
 pub(super) type LargestTimestamp = Option<(i64, Offset)>;
 
-/// Two words that belong together. A sequence lock: a reader repeats while a write is under way and
-/// never makes the writer wait. Writers exclude each other; there are two only where a sealed
-/// segment, whose readers look for the timestamp themselves, is being opened for append.
-#[derive(Debug)]
-struct Largest {
-    writer: Mutex<()>,
-    sequence: AtomicU64,
-    timestamp: AtomicI64,
-    offset: AtomicI64,
+fn words_of(largest: LargestTimestamp) -> [i64; 2] {
+    let (timestamp, offset) = largest.unwrap_or((NO_TIMESTAMP, -1));
+    [timestamp, offset]
 }
 
-impl Largest {
-    const NONE: i64 = -1;
-    const UNKNOWN: i64 = i64::MIN;
+/// Words that belong together. A sequence lock: a reader repeats while a write is under way and never
+/// makes the writer wait. Writers exclude each other; there are two only where a sealed segment, whose
+/// readers look for the timestamp themselves, is being opened for append.
+#[derive(Debug)]
+struct Together<const N: usize> {
+    writer: Mutex<()>,
+    /// Odd while a write is under way.
+    sequence: AtomicU64,
+    words: [AtomicI64; N],
+}
 
-    fn set(&self, largest: LargestTimestamp) {
-        let (timestamp, offset) = largest.unwrap_or((Self::NONE, Self::NONE));
+impl<const N: usize> Together<N> {
+    fn new(words: [i64; N]) -> Self {
+        let words = words.map(AtomicI64::new);
+        Self { writer: Mutex::new(()), sequence: AtomicU64::new(0), words }
+    }
+
+    fn update(&self, change: impl FnOnce([i64; N]) -> [i64; N]) {
+        let _writer = self.writer.lock();
+        let before = array::from_fn(|at| self.words[at].load(Ordering::Relaxed));
+        let after = change(before);
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
-        self.timestamp.store(timestamp, Ordering::Relaxed);
-        self.offset.store(offset, Ordering::Relaxed);
-        self.sequence.store(sequence + 2, Ordering::Release);
+        for (word, value) in self.words.iter().zip(after) {
+            // Alone, a word that is read says no less than what was done before it was written.
+            word.store(value, Ordering::Release);
+        }
+        // In one order with the file operations that follow and with `word`.
+        self.sequence.store(sequence + 2, Ordering::SeqCst);
     }
 
-    fn get(&self) -> Option<LargestTimestamp> {
+    fn get(&self) -> [i64; N] {
         loop {
             let before = self.sequence.load(Ordering::Acquire);
-            let timestamp = self.timestamp.load(Ordering::Relaxed);
-            let offset = self.offset.load(Ordering::Relaxed);
+            let words = array::from_fn(|at| self.words[at].load(Ordering::Relaxed));
             fence(Ordering::Acquire);
-            if !before.is_multiple_of(2) || self.sequence.load(Ordering::Relaxed) != before {
-                std::hint::spin_loop();
-                continue;
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
+                return words;
             }
-            return match timestamp {
-                Self::UNKNOWN => None,
-                Self::NONE => Some(None),
-                timestamp => Some(Some((timestamp, offset))),
-            };
+            std::hint::spin_loop();
         }
     }
-}
 
-impl Default for Largest {
-    fn default() -> Self {
-        Self {
-            writer: Mutex::new(()),
-            sequence: AtomicU64::new(0),
-            timestamp: AtomicI64::new(Self::UNKNOWN),
-            offset: AtomicI64::new(Self::NONE),
-        }
+    /// One word, without its neighbours.
+    fn word(&self, at: usize) -> i64 {
+        self.words[at].load(Ordering::SeqCst)
     }
 }
 
@@ -189,6 +198,25 @@ mod tests {
         });
         published.set_largest(None);
         assert_eq!(published.largest(), Some(None));
+    }
+
+    #[test]
+    fn the_ends_fit_each_other_whatever_is_cut() {
+        let published = Published::new(0, 0);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let view = published.view();
+                    assert_eq!(view.len, view.next_offset as u64 * 7, "{view:?}");
+                }
+            });
+            for round in 1..=20_000 {
+                published.appended(round % 50 * 7 + 700, (round % 50) as i64 + 100);
+                published.truncated(round % 90 * 7, (round % 90) as i64);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]

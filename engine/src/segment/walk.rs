@@ -59,10 +59,7 @@ impl Iterator for Headers<'_> {
     type Item = Result<(u64, BatchHeader), SegmentError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // An appender publishes the length after the offset, so a view may have bytes of one batch more
-        // than offsets.
-        let is_past = self.expected.is_some_and(|offset| offset >= self.view.next_offset);
-        if self.failed || self.position >= self.view.len || is_past {
+        if self.failed || self.position >= self.view.len {
             return None;
         }
         let item = self.step();
