@@ -56,7 +56,7 @@ impl PartitionLog {
             self.dir.commit().commit(&[target]).map_err(IoError::from)?;
         }
         let (storage, base) = (self.storage(), writer.active.next_offset());
-        writer.producers.store(storage, &self.path)?;
+        self.store_snapshot(base, &writer.producers.to_bytes())?;
         let next = ActiveSegment::create(storage, &self.path, base, &self.options)?;
         let old = mem::replace(&mut writer.active, next);
         let sealed = match storage.sync_dir(&self.path) {
@@ -116,7 +116,7 @@ impl PartitionLog {
             self.writer.lock().unsynced.extend(pending);
             return Err(error);
         }
-        self.storage().replace(&snapshot_path(&self.path, offset), &snapshot)?;
+        self.store_snapshot(offset, &snapshot)?;
         self.tail.checkpointed(marks.log_end, marks.generation);
         self.drop_stray_snapshots(&[marks.recovery_point, marks.log_end])?;
         Ok(self.note())
@@ -153,13 +153,21 @@ impl PartitionLog {
         state
     }
 
+    /// Writes the producers' snapshot of `offset`, durably.
+    fn store_snapshot(&self, offset: Offset, snapshot: &[u8]) -> Result<(), IoError> {
+        let _snapshots = self.snapshots.lock();
+        self.storage().replace(&snapshot_path(&self.path, offset), snapshot)
+    }
+
     /// Removes the producers' snapshots that no recovery will ask for: all but those at a segment's
     /// base and those at `keep`.
     fn drop_stray_snapshots(&self, keep: &[Offset]) -> Result<(), IoError> {
+        // The end first: a segment that a roll begins meanwhile either shows in the set or begins behind.
+        let log_end = self.tail.snapshot().log_end;
         let set = self.segments.load();
         for offset in snapshot_offsets(self.storage(), &self.path)? {
             let is_base = set.iter().any(|segment| segment.base_offset() == offset);
-            if !is_base && !keep.contains(&offset) && offset < self.tail.snapshot().log_end {
+            if !is_base && !keep.contains(&offset) && offset < log_end {
                 self.storage().remove_file(&snapshot_path(&self.path, offset))?;
             }
         }
@@ -329,7 +337,7 @@ impl PartitionLog {
         let mut files = writer.active.index_files();
         files.push(writer.active.file().clone());
         self.sync_up_to(marks.log_end, files, &mem::take(&mut writer.unsynced))?;
-        writer.producers.store(storage, &self.path)?;
+        self.store_snapshot(writer.producers.end_offset(), &writer.producers.to_bytes())?;
         writer.seals.insert(seal);
         writer.seals.store(storage, &self.path)?;
         for (_, path) in mem::take(&mut writer.doomed) {
