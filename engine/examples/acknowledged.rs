@@ -1,8 +1,10 @@
-//! Proves recovery after kill -9, from outside (`harness/tests/kill-loop.sh`).
+//! Proves recovery from outside: after kill -9 (`harness/tests/kill-loop.sh`) and after power cuts of real
+//! file systems (`engine/tests/realfs/torture.sh`).
 //!
-//! `acknowledged send DIR SEED` sends durable records until it is killed and prints a line for each one
-//! that was acknowledged: partition, offset, value. `acknowledged check DIR FILE` opens the folder as any
-//! engine does after a crash and fails unless every line of FILE stands in the log as it was printed.
+//! `acknowledged send DIR SEED [DURABILITY]` sends records until it is killed and prints a line for each
+//! one that was acknowledged (durable, unless told otherwise): partition, offset, value. `acknowledged
+//! check DIR FILE` opens the folder as any engine does after a crash and fails unless every line of FILE
+//! stands in the log as it was printed.
 
 use std::{
     collections::VecDeque,
@@ -31,16 +33,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["send", dir, seed] => send(dir, seed.parse()?),
+        ["send", dir, seed] => send(dir, seed.parse()?, Durability::Durable),
+        ["send", dir, seed, durability] => send(dir, seed.parse()?, durability.parse()?),
         ["check", dir, file] => check(dir, file),
-        _ => Err("usage: acknowledged send DIR SEED | acknowledged check DIR FILE".into()),
+        _ => Err("usage: acknowledged send DIR SEED [DURABILITY] | check DIR FILE".into()),
     }
 }
 
-fn send(dir: &str, seed: u64) -> Result<(), Box<dyn Error>> {
+fn send(dir: &str, seed: u64, durability: Durability) -> Result<(), Box<dyn Error>> {
     let engine = Engine::open(EngineOptions::new(dir))?;
-    let config =
-        TopicConfig::default().segment_bytes(SEGMENT_BYTES).durability(Durability::Durable);
+    let config = TopicConfig::default().segment_bytes(SEGMENT_BYTES).durability(durability);
     let topic = match engine.topic(TOPIC) {
         Some(topic) => topic,
         None => engine.create_topic(TOPIC, PARTITIONS, config)?,
