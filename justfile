@@ -40,3 +40,7 @@ bench:
 # One fuzz target, built on the stable toolchain: just fuzz batch_decode 100000
 fuzz target runs="100000":
     RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} -- -runs={{runs}} -rss_limit_mb=2048
+
+# All fuzz targets, so many seconds each; adds to the ledger in docs/TESTING.md.
+fuzz-ledger seconds="60" *targets:
+    bash fuzz/ledger.sh {{seconds}} {{targets}}

@@ -1,0 +1,4 @@
+//! Any bytes as the gzip-compressed records of a batch whose checksum is right.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| trunkline_fuzz::decompress(1, input));
