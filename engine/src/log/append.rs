@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    AppendError, PartitionLog, Writer,
+    AppendError, CommitPoint, PartitionLog, Writer,
     epochs::LeaderEpochs,
     producers::{Check, EndTransaction, Origin, ProducerAppend},
 };
@@ -19,8 +19,9 @@ pub struct Appended {
     /// Base offset of each batch, in the order given; of the first copy where a batch was one that
     /// its producer had sent before.
     pub base_offsets: Vec<Offset>,
-    /// Log end offset after the append.
-    pub end: Offset,
+    /// Log end after the append, to be passed to [`PartitionLog::commit`]: it knows these records from
+    /// others that may come to stand at their offsets after a truncation.
+    pub end: CommitPoint,
     /// Time that the records bear, where `message.timestamp.type` is `LogAppendTime`; milliseconds.
     pub log_append_time: Option<i64>,
     /// The batches' buffers, for reuse.
@@ -104,7 +105,7 @@ impl PartitionLog {
         }
         let mut buffers = written?;
         buffers.extend(copies.into_iter().map(SealedBatch::into_bytes));
-        Ok(Appended { base_offsets, end: self.tail.snapshot().log_end, log_append_time, buffers })
+        Ok(Appended { base_offsets, end: self.tail.end(), log_append_time, buffers })
     }
 
     /// Appends what a follower fetched from its leader, byte for byte: offsets, epochs and timestamps
@@ -140,7 +141,7 @@ impl PartitionLog {
             batches.push(batch);
         }
         let buffers = self.write(&mut writer, group, &mut batches)?;
-        let end = self.tail.snapshot().log_end;
+        let end = self.tail.end();
         Ok(Appended { base_offsets, end, log_append_time: None, buffers })
     }
 

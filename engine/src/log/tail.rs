@@ -22,6 +22,31 @@ pub struct CommitPlan {
     pub(super) generation: Generation,
 }
 
+/// Up to where records are to be made durable, and which ones: those that stood in the log when its
+/// `generation` was. Offsets alone do not tell records from others that took their place after a
+/// truncation.
+///
+/// [`Appended::end`](super::Appended::end) is one. One made from an [`Offset`] means whatever stands
+/// before that offset when the commit begins: for who flushes a log, not for who appended to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitPoint {
+    upto: Offset,
+    generation: Option<Generation>,
+}
+
+impl CommitPoint {
+    /// The offset behind the last of the records.
+    pub fn offset(self) -> Offset {
+        self.upto
+    }
+}
+
+impl From<Offset> for CommitPoint {
+    fn from(upto: Offset) -> Self {
+        Self { upto, generation: None }
+    }
+}
+
 /// Watermarks, and the files behind them.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -80,16 +105,31 @@ impl Tail {
         state.files.push(active);
     }
 
-    /// What makes the records below `upto`, and with them all that stand in the log now, durable; `None`
-    /// when they are. One look: who looks twice may miss what others commit in between.
-    pub(super) fn plan(&self, upto: Offset) -> Result<Option<CommitPlan>, CommitError> {
+    /// The log end and the records before it, as they are now.
+    pub(super) fn end(&self) -> CommitPoint {
+        let marks = self.snapshot();
+        CommitPoint { upto: marks.log_end, generation: Some(marks.generation) }
+    }
+
+    /// From here on the point means the records that stand before it now, if it was but an offset.
+    pub(super) fn pinned(&self, point: CommitPoint) -> CommitPoint {
+        let generation = point.generation.unwrap_or_else(|| self.snapshot().generation);
+        CommitPoint { generation: Some(generation), ..point }
+    }
+
+    /// What makes the records of a pinned point, and with them all that stand in the log now, durable;
+    /// `None` when they are. `Truncated` when they are not all there any more. One look: who looks twice
+    /// may miss what others do in between.
+    pub(super) fn plan(&self, point: CommitPoint) -> Result<Option<CommitPlan>, CommitError> {
+        let CommitPoint { upto, generation } = point;
         let state = self.state.lock();
         let marks = state.marks.snapshot();
+        let is_kept = state.marks.is_kept(upto, generation.unwrap_or(marks.generation));
+        if !is_kept || upto > marks.log_end {
+            return Err(CommitError::Truncated { upto });
+        }
         if upto <= marks.durable_end {
             return Ok(None);
-        }
-        if upto > marks.log_end {
-            return Err(CommitError::Truncated { upto });
         }
         Ok(Some(CommitPlan {
             targets: state.files.iter().map(|file| (file.clone(), file.written_end())).collect(),

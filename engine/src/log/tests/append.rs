@@ -28,7 +28,7 @@ fn fetched(bench: &Bench) -> Vec<u8> {
 fn a_leader_stamps_offsets_and_epoch_and_gives_the_buffers_back() {
     let bench = Bench::new(LogConfig::default());
     let appended = bench.log.append(vec![batch(&["0", "1"]), batch(&["2"])], 7).unwrap();
-    assert_eq!((appended.base_offsets, appended.end), (vec![0, 2], 3));
+    assert_eq!((appended.base_offsets, appended.end.offset()), (vec![0, 2], 3));
     assert_eq!((appended.buffers.len(), appended.log_append_time), (2, None));
 
     let fetched = bench.log.fetch(0, 1 << 20, Isolation::LogEnd).unwrap();
@@ -42,8 +42,8 @@ fn a_leader_stamps_offsets_and_epoch_and_gives_the_buffers_back() {
 #[test]
 fn nothing_to_append_is_no_error() {
     let bench = Bench::new(LogConfig::default());
-    assert_eq!(bench.log.append(Vec::new(), 1).unwrap().end, 0);
-    assert_eq!(bench.log.append_as_follower(&[]).unwrap().end, 0);
+    assert_eq!(bench.log.append(Vec::new(), 1).unwrap().end.offset(), 0);
+    assert_eq!(bench.log.append_as_follower(&[]).unwrap().end.offset(), 0);
     assert!(bench.log.leader_epochs().latest().is_none());
 }
 
@@ -71,16 +71,16 @@ fn a_follower_keeps_every_byte_and_passes_over_what_it_has() {
     }
     let bytes = fetched(&leader);
     let follower = Bench::new(LogConfig::default());
-    let end = follower.log.append_as_follower(&bytes[..]).unwrap().end;
+    let end = follower.log.append_as_follower(&bytes[..]).unwrap().end.offset();
     assert_eq!(end, 20);
     assert_eq!(fetched(&follower), bytes);
     assert_eq!(follower.log.leader_epochs(), leader.log.leader_epochs());
 
     let again = follower.log.append_as_follower(&bytes).unwrap();
-    assert_eq!((again.end, again.base_offsets.len()), (20, 0));
+    assert_eq!((again.end.offset(), again.base_offsets.len()), (20, 0));
     // What the follower knows of the producer it knows as a leader too.
     let repeated = follower.log.append(vec![batch_of(9, 19, &["19"])], 4).unwrap();
-    assert_eq!((repeated.base_offsets, repeated.end), (vec![19], 20));
+    assert_eq!((repeated.base_offsets, repeated.end.offset()), (vec![19], 20));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_repeated_batch_is_acknowledged_with_its_first_offset_even_across_reopening(
         bench.log.append(vec![batch_of(5, sequence, &[&sequence.to_string()])], 1).unwrap();
     }
     let again = bench.log.append(vec![batch_of(5, 7, &["7"]), batch_of(5, 8, &["8"])], 1).unwrap();
-    assert_eq!((again.base_offsets, again.end), (vec![7, 8], 9));
+    assert_eq!((again.base_offsets, again.end.offset()), (vec![7, 8], 9));
     assert_eq!(again.buffers.len(), 2);
     bench.log.commit(9).unwrap();
     for (round, expected) in (9..15).enumerate() {
@@ -124,7 +124,11 @@ fn a_repeated_batch_is_acknowledged_with_its_first_offset_even_across_reopening(
         };
         let last = expected as i32 - 1;
         let again = bench.log.append(vec![batch_of(5, last, &["x"])], 1).unwrap();
-        assert_eq!((again.base_offsets, again.end), (vec![expected - 1], expected), "{round}");
+        assert_eq!(
+            (again.base_offsets, again.end.offset()),
+            (vec![expected - 1], expected),
+            "{round}"
+        );
         let gap = bench.log.append(vec![batch_of(5, last + 2, &["x"])], 1);
         assert!(
             matches!(gap, Err(AppendError::Producer(ProducerError::OutOfOrderSequence { .. }))),

@@ -4,7 +4,7 @@ use super::bench::{Bench, NOW_MS, batch, batch_of, build, partition, read, small
 use crate::{
     io::Loss,
     limits::MAX_LOG_END,
-    log::{AppendError, ChangeError, CommitError, Isolation, LogConfig, ReadError},
+    log::{AppendError, ChangeError, CommitError, Isolation, LogConfig, ReadError, commit_all},
     record::{BatchSettings, Marker, control_batch},
     types::{Durability, Offset},
 };
@@ -102,7 +102,7 @@ fn terms_and_producers_come_down_with_a_truncation() {
     let later = bench.log.append(vec![batch_of(4, 11, &["11"])], 2);
     assert!(matches!(later, Err(AppendError::Producer(_))), "{later:?}");
     let known = bench.log.append(vec![batch_of(4, 9, &["9"])], 2).unwrap();
-    assert_eq!((known.base_offsets, known.end), (vec![9], 10));
+    assert_eq!((known.base_offsets, known.end.offset()), (vec![9], 10));
     bench.log.append(vec![batch_of(4, 10, &["10"])], 2).unwrap();
     // The leader's term may be lower than those that were cut off.
     assert_eq!(bench.offsets(), (0..11).collect::<Vec<_>>());
@@ -118,6 +118,44 @@ fn a_commit_of_what_is_cut_off_says_so_and_of_what_stays_succeeds() {
     assert!(matches!(gone, Err(CommitError::Truncated { upto: 13 })), "{gone:?}");
     bench.log.commit(12).unwrap();
     assert_eq!(bench.marks(), [0, 0, 12, 12, 12]);
+}
+
+#[test]
+fn a_commit_never_takes_later_records_for_those_that_were_cut_off() {
+    for config in [small(), written()] {
+        let bench = Bench::new(config);
+        let append = || bench.log.append(vec![batch(&["x"])], 1).unwrap().end;
+        let ends: Vec<_> = (0..9).map(|_| append()).collect();
+        bench.log.truncate_to(5).unwrap();
+        let later: Vec<_> = (5..12).map(|_| append()).collect();
+        assert_eq!(later[0].offset(), ends[5].offset(), "the same offset, another record");
+        // At once, and again once all of it is durable.
+        for _ in 0..2 {
+            let wanted: Vec<_> =
+                ends.iter().chain(&later).map(|end| (bench.log.clone(), *end)).collect();
+            let all = commit_all(&wanted);
+            for ((_, end), result) in wanted.iter().zip(&all) {
+                let again = bench.log.commit(*end);
+                let is_gone = end.offset() > 5 && ends.contains(end);
+                if is_gone {
+                    let upto = end.offset();
+                    for result in [result, &again] {
+                        let told = matches!(result, Err(CommitError::Truncated { upto: at }) if *at == upto);
+                        assert!(told, "{result:?}");
+                    }
+                } else {
+                    result.as_ref().unwrap();
+                    again.unwrap();
+                }
+            }
+        }
+        assert_eq!(bench.log.watermarks().durable_end, 12);
+        bench.log.restart_at(3).unwrap();
+        let again = append();
+        assert!(bench.log.commit(ends[0]).is_err(), "a restart takes them all");
+        assert!(bench.log.commit(later[0]).is_err());
+        bench.log.commit(again).unwrap();
+    }
 }
 
 #[test]
@@ -214,7 +252,11 @@ fn deleting_all_keeps_the_log_end_and_the_producers() {
         let bench = bench.kill();
         assert_eq!(bench.marks()[0], 9);
         let again = bench.log.append(vec![batch_of(8, 8, &["8"])], 1).unwrap();
-        assert_eq!((again.base_offsets, again.end), (vec![8], 9), "a repeated send is recognised");
+        assert_eq!(
+            (again.base_offsets, again.end.offset()),
+            (vec![8], 9),
+            "a repeated send is recognised"
+        );
         bench.log.append(vec![batch_of(8, 9, &["9"])], 1).unwrap();
         assert_eq!(bench.offsets(), [9]);
     }

@@ -21,7 +21,7 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
             let mut end = 3;
             let full = loop {
                 match bench.log.append(vec![batch(&[&end.to_string()])], 1) {
-                    Ok(appended) => end = appended.end,
+                    Ok(appended) => end = appended.end.offset(),
                     Err(error) => break error,
                 }
                 assert!(end < 100, "{room} bytes hold so much");
@@ -88,7 +88,7 @@ fn with_fault(config: &LogConfig, fail: impl Fn(&Bench)) -> bool {
     for value in 4..24 {
         match bench.log.append(vec![batch(&[&value.to_string()])], 1 + value / 8) {
             Ok(appended) => match bench.log.commit(appended.end) {
-                Ok(()) => promised = appended.end,
+                Ok(()) => promised = appended.end.offset(),
                 Err(_) => failed = true,
             },
             Err(_) => failed = true,
@@ -109,7 +109,7 @@ fn with_fault(config: &LogConfig, fail: impl Fn(&Bench)) -> bool {
         if let Ok(appended) = bench.log.append(vec![batch(&[&value.to_string()])], 9)
             && bench.log.commit(appended.end).is_ok()
         {
-            promised = appended.end;
+            promised = appended.end.offset();
         }
     }
     let closed = bench.log.close();

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    ops::Range,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -10,7 +11,7 @@ use std::{
 use super::bench::{Bench, batch, read, small};
 use crate::{
     io::Loss,
-    log::{Isolation, LogConfig, ReadError, commit_all},
+    log::{CommitError, Isolation, LogConfig, ReadError, commit_all},
     types::{Durability, Offset},
 };
 
@@ -75,7 +76,9 @@ fn whoever_commits_what_is_there_succeeds() {
                                 } else {
                                     commit_all(&wanted).remove(0).unwrap();
                                 }
-                                assert!(bench.log.watermarks().durable_end >= appended.end);
+                                assert!(
+                                    bench.log.watermarks().durable_end >= appended.end.offset()
+                                );
                                 mine.insert(appended.base_offsets[0], value);
                             }
                             mine
@@ -122,5 +125,98 @@ fn truncations_deceive_neither_readers_nor_committers() {
         let expected: Vec<_> = (marks.log_start..marks.log_end).collect();
         assert_eq!(bench.offsets(), expected);
         assert_eq!(bench.cut_power(Loss::Everything).offsets(), expected);
+    }
+}
+
+/// How many truncations had begun, and how many had ended.
+#[derive(Default)]
+struct Truncations {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+/// A record that was appended and committed: which truncations may have come in between.
+struct Told {
+    offset: Offset,
+    value: String,
+    acknowledged: bool,
+    /// Those that began after the append and ended before the commit.
+    certain: Range<usize>,
+    /// Those that ended after the append began and began before the commit ended.
+    possible: Range<usize>,
+}
+
+fn append_and_commit(bench: &Bench, truncations: &Truncations, value: String) -> Told {
+    let (begun, ended) =
+        (|| truncations.begun.load(Ordering::SeqCst), || truncations.ended.load(Ordering::SeqCst));
+    let before = ended();
+    let appended = bench.log.append(vec![batch(&[&value])], 1).unwrap();
+    let after = begun();
+    for _ in 0..fastrand::u8(..8) {
+        thread::yield_now();
+    }
+    let certain = after..ended().max(after);
+    let result = match fastrand::bool() {
+        true => bench.log.commit(appended.end),
+        false => commit_all(&[(bench.log.clone(), appended.end)]).remove(0),
+    };
+    if let Err(error) = &result {
+        assert!(matches!(error, CommitError::Truncated { .. }), "{error}");
+    }
+    let (offset, acknowledged) = (appended.base_offsets[0], result.is_ok());
+    Told { offset, value, acknowledged, certain, possible: before..begun() }
+}
+
+#[test]
+fn no_truncation_makes_a_committer_believe_in_records_that_are_gone() {
+    const THREADS: usize = 3;
+    const RECORDS: usize = 400;
+    for (durability, seed) in [(Durability::Durable, 1), (Durability::Written, 2)] {
+        let bench = Bench::new(LogConfig { durability, segment_bytes: 1_500, ..small() });
+        let truncations = Truncations::default();
+        // Where each truncation cut: what lies below stays.
+        let mut cuts: Vec<Offset> = Vec::new();
+        let told: Vec<Told> = thread::scope(|scope| {
+            let (bench, truncations) = (&bench, &truncations);
+            let work = |worker| {
+                let value = move |number| format!("{worker}:{number}");
+                let tell = move |number| append_and_commit(bench, truncations, value(number));
+                scope.spawn(move || (0..RECORDS).map(tell).collect::<Vec<_>>())
+            };
+            let workers: Vec<_> = (0..THREADS).map(work).collect();
+            let mut rng = fastrand::Rng::with_seed(seed);
+            while !workers.iter().all(|worker| worker.is_finished()) {
+                truncations.begun.fetch_add(1, Ordering::SeqCst);
+                let end = bench.log.watermarks().log_end;
+                cuts.push(if rng.u8(..8) == 0 {
+                    bench.log.restart_at(rng.i64((end - 5).max(0)..=end + 2)).unwrap();
+                    0
+                } else {
+                    bench.log.truncate_to(rng.i64((end - 9).max(0)..=end)).unwrap()
+                });
+                truncations.ended.fetch_add(1, Ordering::SeqCst);
+                for _ in 0..rng.u8(..20) {
+                    thread::yield_now();
+                }
+            }
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        let is_kept =
+            |it: &Told, range: Range<usize>| cuts[range].iter().all(|cut| it.offset < *cut);
+        let found: BTreeMap<_, _> = bench.cut_power(Loss::Everything).all().into_iter().collect();
+        for it in &told {
+            let Told { offset, value, certain, possible, .. } = it;
+            let context = format!("{value} at {offset}: {certain:?} {possible:?}");
+            if it.acknowledged {
+                assert!(is_kept(it, certain.clone()), "{context}: it was gone");
+                let stays = is_kept(it, possible.start..cuts.len());
+                assert!(!stays || found.get(offset) == Some(value), "{context}: it is gone");
+            } else {
+                assert!(!is_kept(it, possible.clone()), "{context}: no truncation concerned it");
+            }
+        }
+        let gone = told.iter().filter(|it| !it.acknowledged).count();
+        assert!((1..told.len()).contains(&gone), "{gone} of {} cut off", told.len());
+        assert!(told.iter().any(|it| !it.certain.is_empty()), "the threads met");
     }
 }
