@@ -112,8 +112,16 @@ impl PartitionLog {
         let (offset, snapshot) = (writer.producers.end_offset(), writer.producers.to_bytes());
         drop(writer);
 
-        if let Err(error) = self.sync_up_to(marks.log_end, files, &pending) {
-            self.writer.lock().unsynced.extend(pending);
+        let files = match self.commit_and_open(marks.log_end, files, &pending) {
+            Ok(files) => files,
+            Err(error) => {
+                self.writer.lock().unsynced.extend(pending);
+                return Err(error);
+            }
+        };
+        if let Err(error) = self.sync(&files) {
+            // What was lost stays lost, although a sync through other handles would say that all is well.
+            self.writer.lock().state = WriterState::Failed;
             return Err(error);
         }
         self.storage().replace(&snapshot_path(&self.path, offset), &snapshot)?;
@@ -130,18 +138,23 @@ impl PartitionLog {
             && self.segments.load().from(self.tail.snapshot().recovery_point).len() > 1
     }
 
-    /// Syncs the log up to `end`, index files, and all files of sealed segments.
-    fn sync_up_to(
+    /// Makes the log durable up to `end`, and adds to `files` all files of sealed segments, to be synced.
+    fn commit_and_open(
         &self,
         end: Offset,
         mut files: Vec<File>,
         sealed: &[Arc<Segment>],
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Vec<File>, ChangeError> {
         self.commit(end)?;
         for segment in sealed {
             files.extend(files_of(self.storage(), segment)?);
         }
-        let results = self.storage().sync_all(&files, SyncKind::All);
+        Ok(files)
+    }
+
+    /// Syncs files. Where that fails the log must take no changes any more.
+    fn sync(&self, files: &[File]) -> Result<(), ChangeError> {
+        let results = self.storage().sync_all(files, SyncKind::All);
         Ok(results.into_iter().collect::<Result<(), _>>()?)
     }
 
@@ -328,7 +341,8 @@ impl PartitionLog {
         let seal = writer.active.close()?;
         let mut files = writer.active.index_files();
         files.push(writer.active.file().clone());
-        self.sync_up_to(marks.log_end, files, &mem::take(&mut writer.unsynced))?;
+        let sealed = mem::take(&mut writer.unsynced);
+        self.sync(&self.commit_and_open(marks.log_end, files, &sealed)?)?;
         writer.producers.store(storage, &self.path)?;
         writer.seals.insert(seal);
         writer.seals.store(storage, &self.path)?;
