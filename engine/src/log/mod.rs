@@ -41,7 +41,7 @@ use parking_lot::Mutex;
 
 pub use append::Appended;
 pub use config::{LogConfig, OnDamage};
-pub use dir::{DirError, LOCK_FILE, LogDir};
+pub use dir::{DirError, LOCK_FILE, LogDir, PersistError};
 pub use error::{AppendError, ChangeError, CommitError, OpenError, ReadError};
 pub use fetch::{Batches, Fetched, Isolation};
 pub use maintain::ClosedLog;

@@ -4,7 +4,10 @@ use super::bench::{Bench, NOW_MS, batch, batch_of, build, partition, read, small
 use crate::{
     io::Loss,
     limits::MAX_LOG_END,
-    log::{AppendError, ChangeError, CommitError, Isolation, LogConfig, ReadError, commit_all},
+    log::{
+        AppendError, ChangeError, CommitError, Isolation, LogConfig, PersistError, ReadError,
+        commit_all,
+    },
     record::{BatchSettings, Marker, control_batch},
     types::{Durability, Offset},
 };
@@ -271,6 +274,41 @@ fn a_deletion_that_could_not_be_written_does_not_come_true_later() {
     assert_eq!(bench.log.watermarks().log_start, 0);
     bench.dir.persist().unwrap();
     assert_eq!(bench.cut_power(Loss::Everything).log.watermarks().log_start, 0);
+}
+
+#[test]
+fn a_folder_that_was_given_back_is_not_written_to() {
+    for clean in [true, false] {
+        let old = filled(small());
+        old.checkpoint();
+        if clean {
+            old.close();
+        } else {
+            old.dir.release();
+        }
+        // Somebody else has it now.
+        let next = Bench::open(&old.disk, old.clock.clone(), small()).unwrap();
+        next.append_each(20..24);
+        next.checkpoint();
+        let before = next.disk.operations();
+        let refused = |result: Result<(), PersistError>| {
+            assert!(matches!(result, Err(PersistError::Released { .. })), "{result:?}");
+        };
+        refused(old.dir.persist());
+        refused(old.dir.persist_one(&partition(), old.log.state()));
+        refused(old.dir.forget(&[partition()]));
+        refused(old.dir.close());
+        if !clean {
+            let change = old.log.truncate_to(3);
+            assert!(matches!(change, Err(ChangeError::Released(_))), "{change:?}");
+            let change = old.log.delete_records_before(3);
+            assert!(matches!(change, Err(ChangeError::Released(_))), "{change:?}");
+        }
+        assert_eq!(next.disk.operations(), before);
+        let next = next.cut_power(Loss::Everything);
+        assert!(!next.report.clean, "no marker was left");
+        assert_eq!(next.marks()[1..], [24; 4]);
+    }
 }
 
 #[test]
