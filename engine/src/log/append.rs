@@ -193,6 +193,7 @@ impl PartitionLog {
         let (count, records) = (batches.len(), end - first.base_offset);
         let buffers = writer.active.append(batches)?;
 
+        let changes_transactions = producers.changes_transactions();
         let aborted = writer.producers.apply(producers, end, self.clock.wall_ms());
         for transaction in aborted {
             // The batches stand: the entry is written at the latest before a checkpoint passes it.
@@ -200,7 +201,11 @@ impl PartitionLog {
                 tracing::warn!(%error, "an aborted transaction is missing from its index");
             }
         }
-        self.tail.appended(end, writer.active.segment().len());
+        let transactions = changes_transactions.then(|| {
+            writer.producers.high_watermark_moved(self.readable().get());
+            writer.producers.transactions().clone()
+        });
+        self.tail.appended(end, writer.active.segment().len(), transactions);
         self.metrics.batches.add(count as u64);
         self.metrics.records.add(records as u64);
         self.metrics.bytes.add(bytes as u64);

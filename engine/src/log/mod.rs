@@ -189,6 +189,10 @@ impl PartitionLog {
 
     /// Up to where readers of committed data may read.
     pub fn last_stable_offset(&self) -> Offset {
+        if let Some(offset) = self.tail.last_stable() {
+            return offset;
+        }
+        // The log is being cut: what is left open shows at its end.
         let mut writer = self.writer.lock();
         let (log_start, readable) = (self.tail.snapshot().log_start, self.readable().get());
         writer.producers.high_watermark_moved(readable);

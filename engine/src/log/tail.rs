@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Waker};
 
 use parking_lot::Mutex;
 
-use super::CommitError;
+use super::{CommitError, producers::Transactions};
 use crate::{
     commit::{CommitFile, Generation, Watermark, Watermarks, WatermarksSnapshot, wake_all},
     io::File,
@@ -61,14 +61,22 @@ struct State {
     marks: Watermarks,
     /// Files with bytes that are not durable, oldest first; the last one is appended to.
     files: Vec<Arc<CommitFile>>,
+    /// Those of the log as it is; `None` while it is cut.
+    transactions: Option<Transactions>,
 }
 
 impl Tail {
     /// The tail of a log that was just opened, with the file that is appended to. What recovery left
     /// is all there is: a partition without followers is its own in-sync set.
-    pub(super) fn new(marks: Watermarks, active: Arc<CommitFile>, durability: Durability) -> Self {
+    pub(super) fn new(
+        marks: Watermarks,
+        active: Arc<CommitFile>,
+        durability: Durability,
+        transactions: Transactions,
+    ) -> Self {
+        let (files, transactions) = (vec![active], Some(transactions));
         let tail = Self {
-            state: Mutex::new(State { marks, files: vec![active] }),
+            state: Mutex::new(State { marks, files, transactions }),
             readable: Watermark::new(0),
             durability,
         };
@@ -87,9 +95,23 @@ impl Tail {
         &self.readable
     }
 
-    /// Records below `end` stand in the active file, whose bytes end at `bytes`.
-    pub(super) fn appended(&self, end: Offset, bytes: u64) {
+    /// Up to where readers of committed data may read; `None` while the log is cut.
+    pub(super) fn last_stable(&self) -> Option<Offset> {
+        let mut state = self.state.lock();
+        let (log_start, readable) = (state.marks.snapshot().log_start, self.readable.get());
+        let transactions = state.transactions.as_mut()?;
+        transactions.settle_below(readable);
+        let unstable = transactions.first_unstable();
+        Some(unstable.map_or(readable, |first| first.max(log_start).min(readable)))
+    }
+
+    /// Records below `end` stand in the active file, whose bytes end at `bytes`. With `transactions`,
+    /// where some began or ended.
+    pub(super) fn appended(&self, end: Offset, bytes: u64, transactions: Option<Transactions>) {
         self.event(|state| {
+            if transactions.is_some() {
+                state.transactions = transactions;
+            }
             state.active().written(bytes);
             state.marks.appended(end);
             if self.durability == Durability::Written {
@@ -171,6 +193,7 @@ impl Tail {
     pub(super) fn truncating(&self, offset: Offset, new_end: impl Fn(&File) -> u64) {
         let mut state = self.state.lock();
         state.marks.truncated_to(offset);
+        state.transactions = None;
         let (wakers, files) = (self.lower_readable(&state), state.files.clone());
         drop(state);
         wake_all(wakers);
@@ -182,10 +205,11 @@ impl Tail {
         }
     }
 
-    /// The cut is durable; `active` is appended to from now on. What was not durable before the cut, and
-    /// stays, still is to be synced.
-    pub(super) fn truncated(&self, active: Arc<CommitFile>) {
+    /// The cut is durable; `active` is appended to from now on, `transactions` are those that are left.
+    /// What was not durable before the cut, and stays, still is to be synced.
+    pub(super) fn truncated(&self, active: Arc<CommitFile>, transactions: Transactions) {
         let mut state = self.state.lock();
+        state.transactions = Some(transactions);
         state.files.retain(|file| {
             file.durable_end() < file.written_end() && !file.file().is_same(active.file())
         });
@@ -198,6 +222,7 @@ impl Tail {
         state.marks.restarted_at(offset);
         state.marks.high_watermark_moved(offset);
         state.files = vec![active];
+        state.transactions = Some(Transactions::default());
         let wakers = self.lower_readable(&state);
         drop(state);
         wake_all(wakers);

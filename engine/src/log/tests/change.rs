@@ -370,6 +370,47 @@ fn aborted_transactions_above_a_truncation_are_forgotten() {
 }
 
 #[test]
+fn a_truncation_opens_the_transactions_again_whose_end_it_takes() {
+    for config in [small(), written()] {
+        let bench = Bench::new(config);
+        let transactional = |producer_id| BatchSettings {
+            producer_id,
+            producer_epoch: 0,
+            base_sequence: 0,
+            transactional: true,
+            ..Default::default()
+        };
+        let append = |batch| bench.log.append(vec![batch], 1).unwrap();
+        append(batch(&["0"]));
+        append(build(transactional(3), NOW_MS, &["1"]));
+        append(build(transactional(4), NOW_MS, &["2"]));
+        append(control_batch(Marker::Commit, 3, 0, 0, NOW_MS));
+        let stable = || {
+            bench.log.commit(bench.log.watermarks().log_end).unwrap();
+            bench.log.last_stable_offset()
+        };
+        assert_eq!(stable(), 2);
+        append(control_batch(Marker::Abort, 4, 0, 0, NOW_MS));
+        let before = bench.log.last_stable_offset();
+        let is_durable = bench.log.readable().get() == 5;
+        assert_eq!(before, if is_durable { 5 } else { 2 }, "its end is not readable yet");
+        assert_eq!(stable(), 5);
+        bench.log.truncate_to(4).unwrap();
+        assert_eq!(stable(), 2);
+        bench.log.truncate_to(3).unwrap();
+        assert_eq!(stable(), 1);
+        bench.log.truncate_to(1).unwrap();
+        assert_eq!(stable(), 1);
+        append(build(transactional(3), NOW_MS, &["1"]));
+        assert_eq!(stable(), 1);
+        bench.log.restart_at(7).unwrap();
+        assert_eq!(stable(), 7);
+        append(batch(&["7"]));
+        assert_eq!(stable(), 8);
+    }
+}
+
+#[test]
 fn readers_of_before_a_truncation_are_told() {
     let bench = filled(small());
     bench.log.commit(20).unwrap();

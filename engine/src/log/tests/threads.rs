@@ -3,15 +3,19 @@
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
 
-use super::bench::{Bench, batch, read, small};
+use super::bench::{Bench, NOW_MS, batch, build, read, small};
 use crate::{
     io::Loss,
     log::{CommitError, Isolation, LogConfig, ReadError, commit_all},
+    record::BatchSettings,
     types::{Durability, Offset},
 };
 
@@ -52,6 +56,32 @@ fn beside_others(bench: &Bench, work: impl FnOnce() + Send) {
         });
         work();
     });
+}
+
+#[test]
+fn stable_readers_do_not_wait_for_the_appender() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    let settings = BatchSettings {
+        producer_id: 3,
+        producer_epoch: 0,
+        base_sequence: 0,
+        transactional: true,
+        ..Default::default()
+    };
+    bench.log.append(vec![build(settings, NOW_MS, &["3"])], 1).unwrap();
+    bench.append_each(4..5);
+    let appending = bench.log.writer.lock();
+    let log = bench.log.clone();
+    let (answer, answers) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let fetched = log.fetch(0, 1 << 20, Isolation::Stable).unwrap();
+        answer.send((fetched.next_offset(), log.end_for(Isolation::Stable))).unwrap();
+    });
+    let found = answers.recv_timeout(Duration::from_secs(20));
+    drop(appending);
+    reader.join().unwrap();
+    assert_eq!(found, Ok((3, 3)));
 }
 
 #[test]
