@@ -8,8 +8,8 @@ use super::{
     producers::{Check, EndTransaction, Origin, ProducerAppend},
 };
 use crate::{
-    limits::MAX_LOG_END,
-    record::{Batch, Decoder, SealedBatch, TimestampType},
+    limits::{MAX_LOG_END, MAX_RELATIVE_OFFSET},
+    record::{Batch, BatchError, Decoder, SealedBatch, TimestampType},
     types::{LeaderEpoch, NO_EPOCH, Offset},
 };
 
@@ -34,6 +34,8 @@ struct Group {
     producers: ProducerAppend,
     bytes: usize,
     max_timestamp: i64,
+    /// Base offset of the first batch.
+    first: Option<Offset>,
     /// Offset behind the last batch.
     end: Offset,
 }
@@ -82,7 +84,8 @@ impl PartitionLog {
         let mut base_offsets = Vec::with_capacity(batches.len());
         let mut repeated = Vec::new();
         for (place, batch) in batches.iter_mut().enumerate() {
-            let marker = marker_of(batch)?;
+            let refuse = |error| AppendError::Batch { position: 0, error };
+            let marker = marker_of(batch).map_err(refuse)?;
             match group.producers.check(&writer.producers, batch.header(), group.end, marker)? {
                 Check::Duplicate { base_offset, .. } => {
                     base_offsets.push(base_offset);
@@ -91,7 +94,7 @@ impl PartitionLog {
                 Check::New => {
                     batch.stamp(group.end, epoch);
                     base_offsets.push(group.end);
-                    group.note(batch);
+                    group.note(batch)?;
                 }
             }
         }
@@ -112,18 +115,15 @@ impl PartitionLog {
     /// are kept, each batch's checksum is verified. All are appended or none is. Batches that end below
     /// the log end are there already and passed over.
     pub fn append_as_follower(&self, bytes: &[u8]) -> Result<Appended, AppendError> {
+        let fetched = parse(bytes)?;
+
         let mut writer = self.writer.lock();
         writer.check_open()?;
         let mut group = Group::new(&writer, Origin::Replication);
-        let mut batches = Vec::new();
-        let mut base_offsets = Vec::new();
-        let mut position = 0;
+        let mut batches = Vec::with_capacity(fetched.len());
+        let mut base_offsets = Vec::with_capacity(fetched.len());
         let mut latest = self.latest_epoch();
-        while position < bytes.len() {
-            let at = position;
-            let refuse = |error| AppendError::Batch { position: at, error };
-            let batch = Batch::check(&bytes[at..]).map_err(refuse)?;
-            position += batch.header().total_bytes();
+        for (batch, marker) in fetched {
             if batch.header().next_offset() <= group.end {
                 continue;
             }
@@ -133,11 +133,9 @@ impl PartitionLog {
                 return Err(AppendError::OutOfOrder { log_end: group.end, found });
             }
             latest = Self::check_epoch(batch.header().leader_epoch, latest)?;
-            let batch = SealedBatch::check(batch.bytes().to_vec()).map_err(refuse)?;
-            let marker = marker_of(&batch)?;
             group.producers.check(&writer.producers, batch.header(), found, marker)?;
             base_offsets.push(found);
-            group.note(&batch);
+            group.note(&batch)?;
             batches.push(batch);
         }
         let buffers = self.write(&mut writer, group, &mut batches)?;
@@ -178,7 +176,7 @@ impl PartitionLog {
         group: Group,
         batches: &mut Vec<SealedBatch>,
     ) -> Result<Vec<Vec<u8>>, AppendError> {
-        let Group { producers, bytes, max_timestamp, end } = group;
+        let Group { producers, bytes, max_timestamp, end, .. } = group;
         let Some(first) = batches.first().map(|batch| *batch.header()) else {
             return Ok(Vec::new());
         };
@@ -187,7 +185,10 @@ impl PartitionLog {
             return Err(AppendError::GroupTooLarge { found: bytes, limit });
         }
         if self.must_roll(writer, bytes as u64, end - 1, max_timestamp) {
-            self.roll(writer)?;
+            // A gap may be wider than a segment's reach: the next one then begins behind it.
+            let next = writer.active.next_offset();
+            let reaches = end - 1 - next <= MAX_RELATIVE_OFFSET;
+            self.roll(writer, if reaches { next } else { first.base_offset })?;
         }
         self.note_epochs(batches)?;
         let (count, records) = (batches.len(), end - first.base_offset);
@@ -256,23 +257,42 @@ impl Group {
             producers: writer.producers.begin(origin),
             bytes: 0,
             max_timestamp: i64::MIN,
+            first: None,
             end: writer.active.segment().next_offset(),
         }
     }
 
-    fn note(&mut self, batch: &SealedBatch) {
+    fn note(&mut self, batch: &SealedBatch) -> Result<(), AppendError> {
+        let header = batch.header();
+        let first = *self.first.get_or_insert(header.base_offset);
+        if header.last_offset() - first > MAX_RELATIVE_OFFSET {
+            return Err(AppendError::TooFar { first, found: header.base_offset });
+        }
         self.bytes += batch.bytes().len();
-        self.max_timestamp = self.max_timestamp.max(batch.header().max_timestamp);
-        self.end = batch.header().next_offset();
+        self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
+        self.end = header.next_offset();
+        Ok(())
     }
 }
 
+/// The batches in `bytes`, which must be whole, with what the control batches among them say.
+fn parse(bytes: &[u8]) -> Result<Vec<(SealedBatch, Option<EndTransaction>)>, AppendError> {
+    let mut batches = Vec::new();
+    let mut position = 0;
+    while position < bytes.len() {
+        let refuse = |error| AppendError::Batch { position, error };
+        let batch = SealedBatch::from(Batch::check(&bytes[position..]).map_err(refuse)?);
+        let marker = marker_of(&batch).map_err(refuse)?;
+        position += batch.bytes().len();
+        batches.push((batch, marker));
+    }
+    Ok(batches)
+}
+
 /// What a control batch says of its producer's transaction; `None` for a data batch.
-fn marker_of(batch: &SealedBatch) -> Result<Option<EndTransaction>, AppendError> {
+fn marker_of(batch: &SealedBatch) -> Result<Option<EndTransaction>, BatchError> {
     if !batch.header().attributes.is_control() {
         return Ok(None);
     }
-    let marker = batch.batch().marker(&mut Decoder::new());
-    let refuse = |error| AppendError::Batch { position: 0, error };
-    Ok(marker.map_err(refuse)?.map(EndTransaction::from))
+    Ok(batch.batch().marker(&mut Decoder::new())?.map(EndTransaction::from))
 }

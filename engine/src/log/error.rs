@@ -54,6 +54,17 @@ pub enum AppendError {
         /// The batch's base offset.
         found: Offset,
     },
+    /// A group's offsets must fit one segment ([`crate::limits::MAX_RELATIVE_OFFSET`]): a follower of a
+    /// compacted log appends what stands before the gap by itself, then the rest.
+    #[error(
+        "the batch at offset {found} is too far from offset {first} to stand in one group with it"
+    )]
+    TooFar {
+        /// Base offset of the group's first batch.
+        first: Offset,
+        /// Base offset of the batch that must come with a later append.
+        found: Offset,
+    },
     /// A later leader has written here.
     #[error("leader epoch {found} is fenced by epoch {current}")]
     Fenced {

@@ -48,14 +48,15 @@ impl PartitionLog {
         }
     }
 
-    /// Ends the active segment and begins the next. On failure the log goes on with the old one.
-    pub(super) fn roll(&self, writer: &mut Writer) -> Result<(), SegmentError> {
+    /// Ends the active segment and begins the next at `base`, the log end or behind it. On failure the log
+    /// goes on with the old one.
+    pub(super) fn roll(&self, writer: &mut Writer, base: Offset) -> Result<(), SegmentError> {
         if self.config.durability == Durability::Durable {
             // Recovery relies on it: a segment with bytes says that those before it are durable.
             let target = (writer.file.clone(), writer.file.written_end());
             self.dir.commit().commit(&[target]).map_err(IoError::from)?;
         }
-        let (storage, base) = (self.storage(), writer.active.next_offset());
+        let storage = self.storage();
         writer.producers.store(storage, &self.path)?;
         let next = ActiveSegment::create(storage, &self.path, base, &self.options)?;
         let old = mem::replace(&mut writer.active, next);
@@ -85,6 +86,8 @@ impl PartitionLog {
         writer.unsynced.push(sealed);
         writer.file = CommitFile::new(writer.active.file().clone(), 0);
         self.tail.rolled(writer.file.clone());
+        // What an open would find, whether the append succeeds or not.
+        self.tail.appended(base, 0, None);
         writer.jitter_ms = draw_jitter(&mut writer.rng, &self.config);
         self.metrics.rolls.add(1);
         Ok(())
@@ -245,7 +248,8 @@ impl PartitionLog {
         let is_unchanged =
             set.last().is_some_and(|last| Arc::ptr_eq(last, writer.active.segment()));
         if is_unchanged && !writer.active.is_empty() && self.expired(set)? == set.len() {
-            self.roll(&mut writer)?;
+            let base = writer.active.next_offset();
+            self.roll(&mut writer, base)?;
             return Ok(writer.active.base_offset());
         }
         Ok(set.last().map_or(0, |last| last.base_offset()))
@@ -369,7 +373,7 @@ impl PartitionLog {
 /// What the retention plan looks at.
 fn extents(set: &SegmentSet) -> Result<Vec<Extent>, ChangeError> {
     let mut extents = Vec::with_capacity(set.len());
-    for segment in set {
+    for (place, segment) in set.iter().enumerate() {
         // A segment without timestamps counts as new: nothing says that it is old.
         let newest_ms = match segment.max_timestamp() {
             Ok(largest) => largest.map_or(i64::MAX, |(timestamp, _)| timestamp),
@@ -379,7 +383,10 @@ fn extents(set: &SegmentSet) -> Result<Vec<Extent>, ChangeError> {
             }
             Err(error) => return Err(error.into()),
         };
-        let (next_offset, bytes) = (segment.next_offset(), segment.len());
+        // Up to the next segment, where the log will start: compaction may have taken what lay between.
+        let following = set.as_slice().get(place + 1);
+        let next_offset = following.map_or(segment.next_offset(), |next| next.base_offset());
+        let bytes = segment.len();
         extents.push(Extent { next_offset, bytes, newest_ms });
     }
     Ok(extents)

@@ -7,7 +7,7 @@ use crate::{
     io::Loss,
     log::{AppendError, Isolation, LogConfig, producers::ProducerError},
     record::{BatchSettings, Decoder, SealedBatch, TimestampType},
-    types::Durability,
+    types::{Durability, Offset},
 };
 
 /// The bytes that a follower would fetch.
@@ -101,6 +101,78 @@ fn a_follower_refuses_gaps_and_damaged_bytes_whole() {
     }
     let torn = follower.log.append_as_follower(&bytes[..bytes.len() - 1]);
     assert!(matches!(torn, Err(AppendError::Batch { .. })), "{torn:?}");
+}
+
+/// The bytes of batches that stand far apart, as a compacted leader has them.
+fn at(offsets: &[Offset]) -> Vec<u8> {
+    let batch = |offset: &Offset| {
+        let mut batch = batch(&[&offset.to_string()]);
+        batch.stamp(*offset, 1);
+        batch.into_bytes()
+    };
+    offsets.iter().flat_map(batch).collect()
+}
+
+#[test]
+fn a_follower_follows_over_gaps_wider_than_a_segment() {
+    const FAR: Offset = 1 << 31;
+    let config = LogConfig { compacted: true, ..LogConfig::default() };
+    for first in [0, FAR + 7] {
+        let bench = Bench::new(config.clone());
+        let offsets = [first, first + 1, first + 1 + FAR, first + FAR * 2, first + FAR * 5];
+        bench.log.append_as_follower(&at(&offsets[..2])).unwrap();
+        let [.., a, b, c] = offsets;
+        let refused = bench.log.append_as_follower(&at(&[a, b, c]));
+        let right = matches!(refused, Err(AppendError::TooFar { first, found }) if (first, found) == (a, c));
+        assert!(right, "{refused:?}");
+        assert_eq!(bench.offsets(), offsets[..2], "all or none");
+        for group in [&[a, b][..], &[c]] {
+            let end = bench.log.append_as_follower(&at(group)).unwrap().end;
+            bench.log.commit(end).unwrap();
+        }
+        assert_eq!(bench.offsets(), offsets);
+        assert_eq!(bench.bases().last(), Some(&c));
+        // Nothing has expired: the log starts where it did, and readers come over each gap.
+        bench.log.step(Duration::ZERO).unwrap();
+        assert_eq!(bench.log.watermarks().log_start, 0);
+        let bench = bench.kill();
+        assert_eq!(bench.offsets(), offsets);
+        let bench = bench.cut_power(Loss::Everything);
+        assert_eq!(bench.offsets(), offsets);
+        assert!(bench.report.damage.is_empty() && bench.report.cut.is_none());
+        let bench = bench.reopen();
+        assert!(bench.report.clean);
+        assert_eq!(bench.offsets(), offsets);
+        assert_eq!(bench.log.truncate_to(a + 5).unwrap(), a + 5, "in the gap");
+        assert_eq!(bench.offsets(), offsets[..3]);
+        bench.log.append_as_follower(&at(&[c])).unwrap();
+        assert_eq!(bench.kill().offsets(), [first, first + 1, a, c]);
+    }
+}
+
+#[test]
+fn a_gap_that_could_not_be_crossed_yet_is_tried_again() {
+    const FAR: Offset = 1 << 33;
+    let mut refused = 0;
+    for room in (0..800).step_by(7) {
+        let bench = Bench::new(LogConfig { compacted: true, ..LogConfig::default() });
+        bench.log.append_as_follower(&at(&[0])).unwrap();
+        bench.disk.fill_up(room);
+        for _ in 0..2 {
+            if let Err(full) = bench.log.append_as_follower(&at(&[FAR])) {
+                assert!(full.is_disk_full(), "{full}");
+                refused += 1;
+            }
+            let _ = bench.log.step(Duration::ZERO);
+        }
+        bench.disk.fill_up(1 << 20);
+        let end = bench.log.append_as_follower(&at(&[FAR])).unwrap().end;
+        bench.log.commit(end).unwrap();
+        bench.log.step(Duration::ZERO).unwrap();
+        assert_eq!(bench.offsets(), [0, FAR]);
+        assert_eq!(bench.cut_power(Loss::Everything).offsets(), [0, FAR], "{room} bytes");
+    }
+    assert!(refused > 20, "{refused}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 use super::bench::{Bench, NOW_MS, batch, build, read, small};
 use crate::{
     io::Loss,
-    log::{CommitError, Isolation, LogConfig, ReadError, commit_all},
+    log::{CommitError, Isolation, LogConfig, PartitionLog, ReadError, commit_all},
     record::BatchSettings,
     types::{Durability, Offset},
 };
@@ -71,17 +71,36 @@ fn stable_readers_do_not_wait_for_the_appender() {
     };
     bench.log.append(vec![build(settings, NOW_MS, &["3"])], 1).unwrap();
     bench.append_each(4..5);
+    let found = beside_the_appender(&bench, |log| {
+        let fetched = log.fetch(0, 1 << 20, Isolation::Stable).unwrap();
+        (fetched.next_offset(), log.end_for(Isolation::Stable))
+    });
+    assert_eq!(found, Some((3, 3)));
+}
+
+#[test]
+fn a_follower_checks_its_bytes_before_it_waits_for_the_appender() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    let mut bytes = bench.log.fetch(0, 1 << 20, Isolation::LogEnd).unwrap().into_bytes();
+    *bytes.last_mut().unwrap() ^= 1;
+    let found = beside_the_appender(&bench, move |log| log.append_as_follower(&bytes).is_err());
+    assert_eq!(found, Some(true));
+}
+
+/// What `work` gives while somebody appends; `None` where it waits for him.
+fn beside_the_appender<T: Send + 'static>(
+    bench: &Bench,
+    work: impl FnOnce(&PartitionLog) -> T + Send + 'static,
+) -> Option<T> {
     let appending = bench.log.writer.lock();
     let log = bench.log.clone();
     let (answer, answers) = mpsc::channel();
-    let reader = thread::spawn(move || {
-        let fetched = log.fetch(0, 1 << 20, Isolation::Stable).unwrap();
-        answer.send((fetched.next_offset(), log.end_for(Isolation::Stable))).unwrap();
-    });
-    let found = answers.recv_timeout(Duration::from_secs(20));
+    let worker = thread::spawn(move || answer.send(work(&log)).is_ok());
+    let found = answers.recv_timeout(Duration::from_secs(20)).ok();
     drop(appending);
-    reader.join().unwrap();
-    assert_eq!(found, Ok((3, 3)));
+    worker.join().unwrap();
+    found
 }
 
 #[test]
