@@ -381,15 +381,15 @@ impl Sound {
                 let bytes = self.repeated[log.partition()].clone().expect("it was asked for");
                 let batch = SealedBatch::check(bytes).unwrap();
                 let appended = log.append(vec![batch], 9)?;
-                Ok(Answer::Range(appended.base_offsets[0], appended.end))
+                Ok(Answer::Range(appended.base_offsets[0], appended.end.offset()))
             }
             Question::Append => {
                 let new = batch(&mut Encoder::new(), BatchSettings::default(), 99);
                 let appended = log.append(vec![new], 9)?;
                 let fetched = log.fetch(appended.base_offsets[0], 1, Isolation::LogEnd)?;
-                assert_eq!(fetched.next_offset(), appended.end);
+                assert_eq!(fetched.next_offset(), appended.end.offset());
                 assert!(fetched.batches().all(|batch| batch.is_ok()));
-                Ok(Answer::Range(appended.base_offsets[0], appended.end))
+                Ok(Answer::Range(appended.base_offsets[0], appended.end.offset()))
             }
         }
     }

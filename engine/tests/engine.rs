@@ -39,7 +39,7 @@ fn append(log: &PartitionLog, values: &[String]) -> Result<i64, AppendError> {
     }
     let end = log.append(vec![builder.seal(&mut Encoder::new()).unwrap()], 0)?.end;
     log.commit(end).unwrap();
-    Ok(end)
+    Ok(end.offset())
 }
 
 /// Appends `count` records to each partition: `<partition>:<offset>`.

@@ -442,7 +442,7 @@ fn append_each_codec(log: &PartitionLog) -> Vec<Value> {
         batches.push(builder.seal(&mut encoder).unwrap());
     }
     let appended = log.append(batches, epoch).unwrap();
-    assert_eq!(appended.end, next);
+    assert_eq!(appended.end.offset(), next);
     assert_eq!(appended.base_offsets.len(), Codec::ALL.len());
     lines
 }

@@ -292,7 +292,7 @@ impl Bench {
     ) -> (Vec<Offset>, Offset) {
         let batches = self.build(plans);
         let Appended { base_offsets, end, .. } = append(self.log(), batches).unwrap();
-        (base_offsets, end)
+        (base_offsets, end.offset())
     }
 
     fn repeat(&self, producer: i64) {
@@ -306,7 +306,10 @@ impl Bench {
         };
         let again = encode(settings, &last.records);
         let appended = self.log().append(vec![again], self.model.epoch).unwrap();
-        assert_eq!((appended.base_offsets, appended.end), (vec![last.base()], self.model.end));
+        assert_eq!(
+            (appended.base_offsets, appended.end.offset()),
+            (vec![last.base()], self.model.end)
+        );
     }
 
     fn fetch(&self, at: Part, max_bytes: usize, isolation: Isolation) -> TestCaseResult {

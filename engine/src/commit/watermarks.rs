@@ -20,6 +20,7 @@ pub struct Watermarks {
     log_end: Offset,
     high_watermark: Offset,
     generation: Generation,
+    cuts: Cuts,
 }
 
 /// Counts the truncations of a log: what was learnt of offsets before one says nothing after it.
@@ -55,6 +56,7 @@ impl Watermarks {
             log_end: end,
             high_watermark: start,
             generation: Generation::default(),
+            cuts: Cuts::default(),
         };
         this.checked("recovered")
     }
@@ -127,15 +129,24 @@ impl Watermarks {
         self.recovery_point = self.recovery_point.min(offset);
         self.high_watermark = self.high_watermark.min(offset);
         self.log_start = self.log_start.min(offset);
-        self.generation.0 += 1;
+        self.cut(offset);
         self.check("truncated");
     }
 
     /// All records are gone; the next one has `offset` (Kafka: `UnifiedLog.truncateFullyAndStartAt`).
     pub fn restarted_at(&mut self, offset: Offset) {
-        let generation = Generation(self.generation.0 + 1);
-        *self = Self { generation, ..Self::recovered(offset, offset) };
+        self.cut(0);
+        let (generation, cuts) = (self.generation, std::mem::take(&mut self.cuts));
+        *self = Self { generation, cuts, ..Self::recovered(offset, offset) };
         self.check("restarted");
+    }
+
+    /// Whether all records before `end` that stood in the log at `generation` stand there still, or were
+    /// deleted from its start: no truncation since then went below `end`. Behind one that did, other
+    /// records may stand by now. Who asks after very many truncations may hear `false` where `true` would
+    /// be right, never the reverse.
+    pub fn is_kept(&self, end: Offset, generation: Generation) -> bool {
+        self.cuts.lowest_since(generation).is_none_or(|cut| end <= cut)
     }
 
     /// The offsets now.
@@ -150,6 +161,11 @@ impl Watermarks {
         }
     }
 
+    fn cut(&mut self, offset: Offset) {
+        self.generation.0 += 1;
+        self.cuts.push(self.generation, offset);
+    }
+
     fn checked(self, event: &str) -> Self {
         self.check(event);
         self
@@ -162,6 +178,31 @@ impl Watermarks {
         let on_replicas =
             self.log_start <= self.high_watermark && self.high_watermark <= self.log_end;
         assert!(self.log_start >= 0 && on_disk && on_replicas, "after {event}: {self:?}");
+    }
+}
+
+/// Where truncations cut, as far as it still matters: a later, lower one hides those before it. So the
+/// offsets rise, and the first one after a generation is the lowest since.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Cuts(Vec<(Generation, Offset)>);
+
+impl Cuts {
+    /// Most of them that are remembered, each higher than the one before.
+    const MOST: usize = 256;
+
+    fn push(&mut self, generation: Generation, offset: Offset) {
+        while self.0.pop_if(|(_, before)| *before >= offset).is_some() {}
+        self.0.push((generation, offset));
+        if self.0.len() > Self::MOST {
+            // The oldest stands for the one behind it too: it is lower.
+            let (_, lowest) = self.0.remove(0);
+            self.0[0].1 = lowest;
+        }
+    }
+
+    fn lowest_since(&self, generation: Generation) -> Option<Offset> {
+        let first = self.0.partition_point(|(cut, _)| *cut <= generation);
+        self.0.get(first).map(|(_, offset)| *offset)
     }
 }
 

@@ -32,7 +32,7 @@ impl Shared {
             let is_clean = !unclean.iter().any(|other| Arc::ptr_eq(other, dir));
             let outcome = if is_clean { dir.close() } else { dir.persist() };
             if let Err(error) = outcome {
-                failed.log_dirs.push(error);
+                failed.log_dirs.push(error.into());
             }
             dir.release();
         }

@@ -15,6 +15,7 @@ use super::{
     registry::Registry,
 };
 use crate::{
+    error::IoError,
     io::Storage,
     log::{
         LogDir, PartitionLog, RecoveryReport, UnrecoveredLog,
@@ -220,9 +221,9 @@ impl Opening {
     /// Writes what the open has changed.
     fn settle(&mut self, opened: &[Opened]) -> Result<(), OpenError> {
         if !self.gone.is_empty() {
-            self.dirs.iter().try_for_each(|dir| dir.forget(&self.gone))?;
+            self.dirs.iter().try_for_each(|dir| dir.forget(&self.gone)).map_err(IoError::from)?;
         } else if opened.iter().any(|opened| !opened.report.clean) {
-            self.dirs.iter().try_for_each(|dir| dir.persist())?;
+            self.dirs.iter().try_for_each(|dir| dir.persist()).map_err(IoError::from)?;
         }
         if self.catalog_changed {
             self.catalog.generation += 1;

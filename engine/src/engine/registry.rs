@@ -179,7 +179,7 @@ impl Shared {
         });
         let partitions: Vec<_> = plans.iter().map(|plan| plan.partition.clone()).collect();
         let undone = undone
-            .and_then(|()| self.dirs.iter().try_for_each(|dir| dir.forget(&partitions)))
+            .and_then(|()| self.dirs.iter().try_for_each(|dir| Ok(dir.forget(&partitions)?)))
             .and_then(|()| registry.set(self, name, None));
         if let Err(error) = undone {
             tracing::error!(topic = %name, %error, "a creation that failed is taken back later");

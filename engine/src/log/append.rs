@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    AppendError, PartitionLog, Writer,
+    AppendError, CommitPoint, PartitionLog, Writer,
     epochs::LeaderEpochs,
     producers::{Check, EndTransaction, Origin, ProducerAppend},
 };
 use crate::{
-    limits::MAX_LOG_END,
-    record::{Batch, Decoder, SealedBatch, TimestampType},
+    limits::{MAX_LOG_END, MAX_RELATIVE_OFFSET},
+    record::{Batch, BatchError, Decoder, SealedBatch, TimestampType},
     types::{LeaderEpoch, NO_EPOCH, Offset},
 };
 
@@ -19,8 +19,9 @@ pub struct Appended {
     /// Base offset of each batch, in the order given; of the first copy where a batch was one that
     /// its producer had sent before.
     pub base_offsets: Vec<Offset>,
-    /// Log end offset after the append.
-    pub end: Offset,
+    /// Log end after the append, to be passed to [`PartitionLog::commit`]: it knows these records from
+    /// others that may come to stand at their offsets after a truncation.
+    pub end: CommitPoint,
     /// Time that the records bear, where `message.timestamp.type` is `LogAppendTime`; milliseconds.
     pub log_append_time: Option<i64>,
     /// The batches' buffers, for reuse.
@@ -33,6 +34,8 @@ struct Group {
     producers: ProducerAppend,
     bytes: usize,
     max_timestamp: i64,
+    /// Base offset of the first batch.
+    first: Option<Offset>,
     /// Offset behind the last batch.
     end: Offset,
 }
@@ -81,7 +84,8 @@ impl PartitionLog {
         let mut base_offsets = Vec::with_capacity(batches.len());
         let mut repeated = Vec::new();
         for (place, batch) in batches.iter_mut().enumerate() {
-            let marker = marker_of(batch)?;
+            let refuse = |error| AppendError::Batch { position: 0, error };
+            let marker = marker_of(batch).map_err(refuse)?;
             match group.producers.check(&writer.producers, batch.header(), group.end, marker)? {
                 Check::Duplicate { base_offset, .. } => {
                     base_offsets.push(base_offset);
@@ -90,7 +94,7 @@ impl PartitionLog {
                 Check::New => {
                     batch.stamp(group.end, epoch);
                     base_offsets.push(group.end);
-                    group.note(batch);
+                    group.note(batch)?;
                 }
             }
         }
@@ -104,25 +108,22 @@ impl PartitionLog {
         }
         let mut buffers = written?;
         buffers.extend(copies.into_iter().map(SealedBatch::into_bytes));
-        Ok(Appended { base_offsets, end: self.tail.snapshot().log_end, log_append_time, buffers })
+        Ok(Appended { base_offsets, end: self.tail.end(), log_append_time, buffers })
     }
 
     /// Appends what a follower fetched from its leader, byte for byte: offsets, epochs and timestamps
     /// are kept, each batch's checksum is verified. All are appended or none is. Batches that end below
     /// the log end are there already and passed over.
     pub fn append_as_follower(&self, bytes: &[u8]) -> Result<Appended, AppendError> {
+        let fetched = parse(bytes)?;
+
         let mut writer = self.writer.lock();
         writer.check_open()?;
         let mut group = Group::new(&writer, Origin::Replication);
-        let mut batches = Vec::new();
-        let mut base_offsets = Vec::new();
-        let mut position = 0;
+        let mut batches = Vec::with_capacity(fetched.len());
+        let mut base_offsets = Vec::with_capacity(fetched.len());
         let mut latest = self.latest_epoch();
-        while position < bytes.len() {
-            let at = position;
-            let refuse = |error| AppendError::Batch { position: at, error };
-            let batch = Batch::check(&bytes[at..]).map_err(refuse)?;
-            position += batch.header().total_bytes();
+        for (batch, marker) in fetched {
             if batch.header().next_offset() <= group.end {
                 continue;
             }
@@ -132,15 +133,13 @@ impl PartitionLog {
                 return Err(AppendError::OutOfOrder { log_end: group.end, found });
             }
             latest = Self::check_epoch(batch.header().leader_epoch, latest)?;
-            let batch = SealedBatch::check(batch.bytes().to_vec()).map_err(refuse)?;
-            let marker = marker_of(&batch)?;
             group.producers.check(&writer.producers, batch.header(), found, marker)?;
             base_offsets.push(found);
-            group.note(&batch);
+            group.note(&batch)?;
             batches.push(batch);
         }
         let buffers = self.write(&mut writer, group, &mut batches)?;
-        let end = self.tail.snapshot().log_end;
+        let end = self.tail.end();
         Ok(Appended { base_offsets, end, log_append_time: None, buffers })
     }
 
@@ -177,7 +176,7 @@ impl PartitionLog {
         group: Group,
         batches: &mut Vec<SealedBatch>,
     ) -> Result<Vec<Vec<u8>>, AppendError> {
-        let Group { producers, bytes, max_timestamp, end } = group;
+        let Group { producers, bytes, max_timestamp, end, .. } = group;
         let Some(first) = batches.first().map(|batch| *batch.header()) else {
             return Ok(Vec::new());
         };
@@ -186,12 +185,16 @@ impl PartitionLog {
             return Err(AppendError::GroupTooLarge { found: bytes, limit });
         }
         if self.must_roll(writer, bytes as u64, end - 1, max_timestamp) {
-            self.roll(writer)?;
+            // A gap may be wider than a segment's reach: the next one then begins behind it.
+            let next = writer.active.next_offset();
+            let reaches = end - 1 - next <= MAX_RELATIVE_OFFSET;
+            self.roll(writer, if reaches { next } else { first.base_offset })?;
         }
         self.note_epochs(batches)?;
         let (count, records) = (batches.len(), end - first.base_offset);
         let buffers = writer.active.append(batches)?;
 
+        let changes_transactions = producers.changes_transactions();
         let aborted = writer.producers.apply(producers, end, self.clock.wall_ms());
         for transaction in aborted {
             // The batches stand: the entry is written at the latest before a checkpoint passes it.
@@ -199,7 +202,11 @@ impl PartitionLog {
                 tracing::warn!(%error, "an aborted transaction is missing from its index");
             }
         }
-        self.tail.appended(end, writer.active.segment().len());
+        let transactions = changes_transactions.then(|| {
+            writer.producers.high_watermark_moved(self.readable().get());
+            writer.producers.transactions().clone()
+        });
+        self.tail.appended(end, writer.active.segment().len(), transactions);
         self.metrics.batches.add(count as u64);
         self.metrics.records.add(records as u64);
         self.metrics.bytes.add(bytes as u64);
@@ -250,23 +257,42 @@ impl Group {
             producers: writer.producers.begin(origin),
             bytes: 0,
             max_timestamp: i64::MIN,
+            first: None,
             end: writer.active.segment().next_offset(),
         }
     }
 
-    fn note(&mut self, batch: &SealedBatch) {
+    fn note(&mut self, batch: &SealedBatch) -> Result<(), AppendError> {
+        let header = batch.header();
+        let first = *self.first.get_or_insert(header.base_offset);
+        if header.last_offset() - first > MAX_RELATIVE_OFFSET {
+            return Err(AppendError::TooFar { first, found: header.base_offset });
+        }
         self.bytes += batch.bytes().len();
-        self.max_timestamp = self.max_timestamp.max(batch.header().max_timestamp);
-        self.end = batch.header().next_offset();
+        self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
+        self.end = header.next_offset();
+        Ok(())
     }
 }
 
+/// The batches in `bytes`, which must be whole, with what the control batches among them say.
+fn parse(bytes: &[u8]) -> Result<Vec<(SealedBatch, Option<EndTransaction>)>, AppendError> {
+    let mut batches = Vec::new();
+    let mut position = 0;
+    while position < bytes.len() {
+        let refuse = |error| AppendError::Batch { position, error };
+        let batch = SealedBatch::from(Batch::check(&bytes[position..]).map_err(refuse)?);
+        let marker = marker_of(&batch).map_err(refuse)?;
+        position += batch.bytes().len();
+        batches.push((batch, marker));
+    }
+    Ok(batches)
+}
+
 /// What a control batch says of its producer's transaction; `None` for a data batch.
-fn marker_of(batch: &SealedBatch) -> Result<Option<EndTransaction>, AppendError> {
+fn marker_of(batch: &SealedBatch) -> Result<Option<EndTransaction>, BatchError> {
     if !batch.header().attributes.is_control() {
         return Ok(None);
     }
-    let marker = batch.batch().marker(&mut Decoder::new());
-    let refuse = |error| AppendError::Batch { position: 0, error };
-    Ok(marker.map_err(refuse)?.map(EndTransaction::from))
+    Ok(batch.batch().marker(&mut Decoder::new())?.map(EndTransaction::from))
 }

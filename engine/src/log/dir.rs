@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     checkpoint::{
@@ -42,6 +42,32 @@ pub enum DirError {
     Io(#[from] IoError),
 }
 
+/// Why a checkpoint was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum PersistError {
+    /// The folder was given back ([`LogDir::close`], [`LogDir::release`]): another may hold it by now.
+    #[error("{} was given back: nothing is written there any more", dir.display())]
+    Released {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A system call failed.
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
+impl From<PersistError> for IoError {
+    fn from(error: PersistError) -> Self {
+        match error {
+            PersistError::Io(error) => error,
+            PersistError::Released { dir } => {
+                let source = std::io::Error::other("the folder was given back");
+                Self::new("write the checkpoints", dir, source)
+            }
+        }
+    }
+}
+
 /// An open log dir, locked against every other process. Checkpoints are written through it.
 #[derive(Debug)]
 pub struct LogDir {
@@ -50,13 +76,21 @@ pub struct LogDir {
     commit: Arc<GroupCommit>,
     found: Witnesses,
     damaged: Vec<CheckpointError>,
-    /// What the next checkpoint says. The lock is held while it is written, so that an older state
-    /// never replaces a newer one.
-    states: Mutex<BTreeMap<TopicPartition, PartitionState>>,
+    held: Mutex<Held>,
     /// Partitions that are gone: what was found of them says nothing of a new one of that name.
     forgotten: Mutex<BTreeSet<TopicPartition>>,
-    /// Empty once the folder is given back.
-    lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+type States = BTreeMap<TopicPartition, PartitionState>;
+
+/// What may be written, and the right to. Locked while a checkpoint is written, so that an older state
+/// never replaces a newer one, and nothing is written once the folder is given back.
+#[derive(Debug)]
+struct Held {
+    /// What the next checkpoint says.
+    states: States,
+    /// `None` once the folder is given back.
+    lock: Option<Box<dyn Lock>>,
 }
 
 impl LogDir {
@@ -83,12 +117,11 @@ impl LogDir {
             commit: GroupCommit::new(storage.clone(), strategy),
             found,
             damaged,
-            states: Mutex::new(states),
+            held: Mutex::new(Held { states, lock: Some(lock) }),
             forgotten: Mutex::default(),
-            lock: Mutex::new(Some(lock)),
         };
         remove_clean_shutdown(storage, path)?;
-        dir.write_state(Closed::Open, &dir.states.lock())?;
+        dir.write_state(Closed::Open, &dir.held.lock().states)?;
         Ok(dir)
     }
 
@@ -128,7 +161,7 @@ impl LogDir {
     /// What the next checkpoint says of a partition. The partition's log tells it: a state from elsewhere
     /// may be overtaken by a truncation.
     pub(super) fn note(&self, partition: &TopicPartition, state: PartitionState) {
-        self.states.lock().insert(partition.clone(), state);
+        self.held.lock().states.insert(partition.clone(), state);
     }
 
     /// Writes a partition's state to both checkpoints before it returns.
@@ -136,54 +169,61 @@ impl LogDir {
         &self,
         partition: &TopicPartition,
         state: PartitionState,
-    ) -> Result<(), IoError> {
-        let mut states = self.states.lock();
-        let before = states.insert(partition.clone(), state);
-        let written = self.write(Closed::Open, &states);
+    ) -> Result<(), PersistError> {
+        let mut held = self.writable()?;
+        let before = held.states.insert(partition.clone(), state);
+        let written = self.write(Closed::Open, &held.states);
         if written.is_err() {
             // What was refused must not come true with another partition's checkpoint.
             match before {
-                Some(before) => states.insert(partition.clone(), before),
-                None => states.remove(partition),
+                Some(before) => held.states.insert(partition.clone(), before),
+                None => held.states.remove(partition),
             };
         }
-        written
+        Ok(written?)
     }
 
     /// Partitions are gone: no checkpoint speaks of them any more.
-    pub fn forget(&self, partitions: &[TopicPartition]) -> Result<(), IoError> {
+    pub fn forget(&self, partitions: &[TopicPartition]) -> Result<(), PersistError> {
+        let mut held = self.writable()?;
         self.forgotten.lock().extend(partitions.iter().cloned());
-        let mut states = self.states.lock();
-        states.retain(|partition, _| !partitions.contains(partition));
-        self.write(Closed::Open, &states)
+        held.states.retain(|partition, _| !partitions.contains(partition));
+        Ok(self.write(Closed::Open, &held.states)?)
     }
 
     /// Writes what was noted.
-    pub fn persist(&self) -> Result<(), IoError> {
-        self.write(Closed::Open, &self.states.lock())
+    pub fn persist(&self) -> Result<(), PersistError> {
+        Ok(self.write(Closed::Open, &self.writable()?.states)?)
     }
 
     /// Writes what was noted as final, then the clean-shutdown marker, and gives the folder back.
     /// Every partition must be closed.
-    pub fn close(&self) -> Result<(), IoError> {
-        self.write(Closed::Clean, &self.states.lock())?;
+    pub fn close(&self) -> Result<(), PersistError> {
+        let mut held = self.writable()?;
+        self.write(Closed::Clean, &held.states)?;
         write_clean_shutdown(&self.storage, &self.path)?;
-        self.release();
+        held.lock = None;
         Ok(())
     }
 
-    /// Gives the folder back as a crash would leave it. No partition may be written to any more.
+    /// Gives the folder back as a crash would leave it, once a checkpoint under way is written. No
+    /// partition may be written to any more.
     pub fn release(&self) {
-        self.lock.lock().take();
+        self.held.lock().lock = None;
+    }
+
+    /// What is to be written, as long as the folder is ours.
+    fn writable(&self) -> Result<MutexGuard<'_, Held>, PersistError> {
+        let held = self.held.lock();
+        match held.lock {
+            Some(_) => Ok(held),
+            None => Err(PersistError::Released { dir: self.path.clone() }),
+        }
     }
 
     /// Ours first while the folder is in use: where the two disagree after a crash, ours is the newer
     /// one. At a clean close ours is last: it says that Kafka's are complete.
-    fn write(
-        &self,
-        closed: Closed,
-        states: &BTreeMap<TopicPartition, PartitionState>,
-    ) -> Result<(), IoError> {
+    fn write(&self, closed: Closed, states: &States) -> Result<(), IoError> {
         match closed {
             Closed::Open => {
                 self.write_state(closed, states)?;
@@ -196,18 +236,11 @@ impl LogDir {
         }
     }
 
-    fn write_state(
-        &self,
-        closed: Closed,
-        states: &BTreeMap<TopicPartition, PartitionState>,
-    ) -> Result<(), IoError> {
+    fn write_state(&self, closed: Closed, states: &States) -> Result<(), IoError> {
         DirState { closed, partitions: states.clone() }.store(&self.storage, &self.path)
     }
 
-    fn write_kafkas(
-        &self,
-        states: &BTreeMap<TopicPartition, PartitionState>,
-    ) -> Result<(), IoError> {
+    fn write_kafkas(&self, states: &States) -> Result<(), IoError> {
         let found = &self.found;
         let write = |name: &str, found: &Checkpoint, of: fn(&PartitionState) -> Offset| {
             let mut offsets = self.not_opened(found, states);
@@ -221,11 +254,7 @@ impl LogDir {
 
     /// What was found of partitions that were not opened yet: nothing else speaks of what another program
     /// left of them.
-    fn not_opened(
-        &self,
-        found: &Checkpoint,
-        states: &BTreeMap<TopicPartition, PartitionState>,
-    ) -> BTreeMap<TopicPartition, Offset> {
+    fn not_opened(&self, found: &Checkpoint, states: &States) -> BTreeMap<TopicPartition, Offset> {
         let Checkpoint::Read(lines) = found else { return BTreeMap::new() };
         let forgotten = self.forgotten.lock();
         lines

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{producers::ProducerError, state::LogStartConflict};
+use super::{PersistError, producers::ProducerError, state::LogStartConflict};
 use crate::{
     commit::CommitError as FileCommitError,
     error::{Corruption, IoError},
@@ -52,6 +52,17 @@ pub enum AppendError {
         /// The log end offset.
         log_end: Offset,
         /// The batch's base offset.
+        found: Offset,
+    },
+    /// A group's offsets must fit one segment ([`crate::limits::MAX_RELATIVE_OFFSET`]): a follower of a
+    /// compacted log appends what stands before the gap by itself, then the rest.
+    #[error(
+        "the batch at offset {found} is too far from offset {first} to stand in one group with it"
+    )]
+    TooFar {
+        /// Base offset of the group's first batch.
+        first: Offset,
+        /// Base offset of the batch that must come with a later append.
         found: Offset,
     },
     /// A later leader has written here.
@@ -179,6 +190,9 @@ pub enum ChangeError {
     /// What had to be durable first is not.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// The log dir was given back ([`PersistError::Released`]).
+    #[error(transparent)]
+    Released(PersistError),
     /// The log was closed or deleted.
     #[error("the log is closed")]
     Closed,
@@ -190,6 +204,15 @@ impl From<SegmentError> for ChangeError {
             ReadError::Corrupt(corruption) => Self::Corrupt(corruption),
             ReadError::Io(error) => Self::Io(error),
             other => unreachable!("the writer alone truncates: {other}"),
+        }
+    }
+}
+
+impl From<PersistError> for ChangeError {
+    fn from(error: PersistError) -> Self {
+        match error {
+            PersistError::Io(error) => Self::Io(error),
+            released @ PersistError::Released { .. } => Self::Released(released),
         }
     }
 }
@@ -206,6 +229,12 @@ pub enum OpenError {
     /// The two checkpoints of the log start disagree.
     #[error(transparent)]
     LogStart(#[from] LogStartConflict),
+}
+
+impl From<PersistError> for OpenError {
+    fn from(error: PersistError) -> Self {
+        Self::Io(error.into())
+    }
 }
 
 impl From<SegmentError> for OpenError {

@@ -109,7 +109,8 @@ fn end_of_swap(storage: &Storage, path: &Path, base: Offset) -> Result<Offset, I
     }
 }
 
-/// Opens all files of a sealed segment, to sync them.
+/// All files of a sealed segment, to be synced; the indexes are opened anew. Where such a sync fails
+/// nobody may ask for another: it would succeed over what was lost.
 pub(super) fn files_of(storage: &Storage, segment: &Segment) -> Result<Vec<File>, IoError> {
     let mut files = vec![storage.open(segment.path(), Open::Write)?];
     for suffix in INDEXES {

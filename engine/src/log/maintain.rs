@@ -48,15 +48,16 @@ impl PartitionLog {
         }
     }
 
-    /// Ends the active segment and begins the next. On failure the log goes on with the old one.
-    pub(super) fn roll(&self, writer: &mut Writer) -> Result<(), SegmentError> {
+    /// Ends the active segment and begins the next at `base`, the log end or behind it. On failure the log
+    /// goes on with the old one.
+    pub(super) fn roll(&self, writer: &mut Writer, base: Offset) -> Result<(), SegmentError> {
         if self.config.durability == Durability::Durable {
             // Recovery relies on it: a segment with bytes says that those before it are durable.
             let target = (writer.file.clone(), writer.file.written_end());
             self.dir.commit().commit(&[target]).map_err(IoError::from)?;
         }
-        let (storage, base) = (self.storage(), writer.active.next_offset());
-        self.store_snapshot(base, &writer.producers.to_bytes())?;
+        let storage = self.storage();
+        self.store_snapshot(writer.producers.end_offset(), &writer.producers.to_bytes())?;
         let next = ActiveSegment::create(storage, &self.path, base, &self.options)?;
         let old = mem::replace(&mut writer.active, next);
         let sealed = match storage.sync_dir(&self.path) {
@@ -85,6 +86,8 @@ impl PartitionLog {
         writer.unsynced.push(sealed);
         writer.file = CommitFile::new(writer.active.file().clone(), 0);
         self.tail.rolled(writer.file.clone());
+        // What an open would find, whether the append succeeds or not.
+        self.tail.appended(base, 0, None);
         writer.jitter_ms = draw_jitter(&mut writer.rng, &self.config);
         self.metrics.rolls.add(1);
         Ok(())
@@ -112,8 +115,16 @@ impl PartitionLog {
         let (offset, snapshot) = (writer.producers.end_offset(), writer.producers.to_bytes());
         drop(writer);
 
-        if let Err(error) = self.sync_up_to(marks.log_end, files, &pending) {
-            self.writer.lock().unsynced.extend(pending);
+        let files = match self.commit_and_open(marks.log_end, files, &pending) {
+            Ok(files) => files,
+            Err(error) => {
+                self.writer.lock().unsynced.extend(pending);
+                return Err(error);
+            }
+        };
+        if let Err(error) = self.sync(&files) {
+            // What was lost stays lost, although a sync through other handles would say that all is well.
+            self.writer.lock().state = WriterState::Failed;
             return Err(error);
         }
         self.store_snapshot(offset, &snapshot)?;
@@ -130,18 +141,23 @@ impl PartitionLog {
             && self.segments.load().from(self.tail.snapshot().recovery_point).len() > 1
     }
 
-    /// Syncs the log up to `end`, index files, and all files of sealed segments.
-    fn sync_up_to(
+    /// Makes the log durable up to `end`, and adds to `files` all files of sealed segments, to be synced.
+    fn commit_and_open(
         &self,
         end: Offset,
         mut files: Vec<File>,
         sealed: &[Arc<Segment>],
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Vec<File>, ChangeError> {
         self.commit(end)?;
         for segment in sealed {
             files.extend(files_of(self.storage(), segment)?);
         }
-        let results = self.storage().sync_all(&files, SyncKind::All);
+        Ok(files)
+    }
+
+    /// Syncs files. Where that fails the log must take no changes any more.
+    fn sync(&self, files: &[File]) -> Result<(), ChangeError> {
+        let results = self.storage().sync_all(files, SyncKind::All);
         Ok(results.into_iter().collect::<Result<(), _>>()?)
     }
 
@@ -240,7 +256,8 @@ impl PartitionLog {
         let is_unchanged =
             set.last().is_some_and(|last| Arc::ptr_eq(last, writer.active.segment()));
         if is_unchanged && !writer.active.is_empty() && self.expired(set)? == set.len() {
-            self.roll(&mut writer)?;
+            let base = writer.active.next_offset();
+            self.roll(&mut writer, base)?;
             return Ok(writer.active.base_offset());
         }
         Ok(set.last().map_or(0, |last| last.base_offset()))
@@ -336,7 +353,8 @@ impl PartitionLog {
         let seal = writer.active.close()?;
         let mut files = writer.active.index_files();
         files.push(writer.active.file().clone());
-        self.sync_up_to(marks.log_end, files, &mem::take(&mut writer.unsynced))?;
+        let sealed = mem::take(&mut writer.unsynced);
+        self.sync(&self.commit_and_open(marks.log_end, files, &sealed)?)?;
         self.store_snapshot(writer.producers.end_offset(), &writer.producers.to_bytes())?;
         writer.seals.insert(seal);
         writer.seals.store(storage, &self.path)?;
@@ -363,7 +381,7 @@ impl PartitionLog {
 /// What the retention plan looks at.
 fn extents(set: &SegmentSet) -> Result<Vec<Extent>, ChangeError> {
     let mut extents = Vec::with_capacity(set.len());
-    for segment in set {
+    for (place, segment) in set.iter().enumerate() {
         // A segment without timestamps counts as new: nothing says that it is old.
         let newest_ms = match segment.max_timestamp() {
             Ok(largest) => largest.map_or(i64::MAX, |(timestamp, _)| timestamp),
@@ -373,7 +391,10 @@ fn extents(set: &SegmentSet) -> Result<Vec<Extent>, ChangeError> {
             }
             Err(error) => return Err(error.into()),
         };
-        let (next_offset, bytes) = (segment.next_offset(), segment.len());
+        // Up to the next segment, where the log will start: compaction may have taken what lay between.
+        let following = set.as_slice().get(place + 1);
+        let next_offset = following.map_or(segment.next_offset(), |next| next.base_offset());
+        let bytes = segment.len();
         extents.push(Extent { next_offset, bytes, newest_ms });
     }
     Ok(extents)

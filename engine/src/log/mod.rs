@@ -29,7 +29,9 @@ mod tests;
 mod truncate;
 
 use std::{
+    mem,
     path::{Path, PathBuf},
+    ptr,
     sync::Arc,
     time::Duration,
 };
@@ -39,12 +41,12 @@ use parking_lot::Mutex;
 
 pub use append::Appended;
 pub use config::{LogConfig, OnDamage};
-pub use dir::{DirError, LOCK_FILE, LogDir};
+pub use dir::{DirError, LOCK_FILE, LogDir, PersistError};
 pub use error::{AppendError, ChangeError, CommitError, OpenError, ReadError};
 pub use fetch::{Batches, Fetched, Isolation};
 pub use maintain::ClosedLog;
 pub use recover::{Cut, DamagedRange, RecoveryReport, UnrecoveredLog};
-pub use tail::CommitPlan;
+pub use tail::{CommitPlan, CommitPoint};
 
 use epochs::LeaderEpochs;
 use producers::ProducerStates;
@@ -190,6 +192,10 @@ impl PartitionLog {
 
     /// Up to where readers of committed data may read.
     pub fn last_stable_offset(&self) -> Offset {
+        if let Some(offset) = self.tail.last_stable() {
+            return offset;
+        }
+        // The log is being cut: what is left open shows at its end.
         let mut writer = self.writer.lock();
         let (log_start, readable) = (self.tail.snapshot().log_start, self.readable().get());
         writer.producers.high_watermark_moved(readable);
@@ -207,12 +213,19 @@ impl PartitionLog {
         &self.metrics
     }
 
-    /// Makes the records below `upto` durable; returns once they are. Who waits for many partitions
-    /// of one log dir calls [`commit_all`], so that they share syncs.
-    pub fn commit(&self, upto: Offset) -> Result<(), CommitError> {
-        while let Some(plan) = self.tail.plan(upto)? {
+    /// Makes the records before `upto` durable; returns once they are. Who appended them passes
+    /// [`Appended::end`]: should a truncation have taken them meanwhile, the answer is
+    /// [`CommitError::Truncated`], whatever stands in their place. One that cut behind them changes
+    /// nothing. Who waits for many partitions of one log dir calls [`commit_all`], so that they share
+    /// syncs.
+    pub fn commit(&self, upto: impl Into<CommitPoint>) -> Result<(), CommitError> {
+        self.commit_pinned(self.tail.pinned(upto.into()))
+    }
+
+    fn commit_pinned(&self, point: CommitPoint) -> Result<(), CommitError> {
+        while let Some(plan) = self.tail.plan(point)? {
             match self.dir.commit().commit(&plan.targets) {
-                // What was cut off may not be what is waited for.
+                // What was cut off may not be what is waited for: the next plan tells.
                 Err(FileCommitError::Truncated { .. })
                     if !self.tail.is_current(plan.generation) => {}
                 other => other?,
@@ -228,34 +241,42 @@ impl PartitionLog {
 }
 
 /// Makes records durable in many partitions with as few syncs as can be: one submission a log dir for
-/// all their files. One result each, in order: an error of one is not another's.
-pub fn commit_all(wanted: &[(Arc<PartitionLog>, Offset)]) -> Vec<Result<(), CommitError>> {
-    // An error here is met again below.
-    let plan = |(log, upto): &(Arc<PartitionLog>, Offset)| log.tail.plan(*upto).ok().flatten();
-    let mut plans: Vec<Option<CommitPlan>> = wanted.iter().map(plan).collect();
-    let mut dirs: Vec<&Arc<LogDir>> = Vec::new();
-    for (log, _) in wanted {
-        if !dirs.iter().any(|dir| Arc::ptr_eq(dir, &log.dir)) {
-            dirs.push(&log.dir);
+/// all their files. One result each, in order: an error of one is not another's. Points of one
+/// partition best stand side by side: they share a sync.
+pub fn commit_all<P: Copy + Into<CommitPoint>>(
+    wanted: &[(Arc<PartitionLog>, P)],
+) -> Vec<Result<(), CommitError>> {
+    let points: Vec<(&PartitionLog, CommitPoint)> =
+        wanted.iter().map(|(log, upto)| (&**log, log.tail.pinned((*upto).into()))).collect();
+    let mut plans: Vec<(&PartitionLog, CommitPlan)> =
+        points.chunk_by(|a, b| ptr::eq(a.0, b.0)).filter_map(first_plan).collect();
+    while let Some(dir) = plans.first().map(|(log, _)| log.dir.clone()) {
+        let (here, elsewhere) =
+            mem::take(&mut plans).into_iter().partition(|(log, _)| Arc::ptr_eq(&log.dir, &dir));
+        plans = elsewhere;
+        commit_plans(&dir, here);
+    }
+    points.into_iter().map(|(log, point)| log.commit_pinned(point)).collect()
+}
+
+/// A plan for points of one log, if one of them needs any: it is good for all that stands there. An error
+/// is met again by who waits for that point.
+fn first_plan<'a>(
+    points: &[(&'a PartitionLog, CommitPoint)],
+) -> Option<(&'a PartitionLog, CommitPlan)> {
+    points.iter().find_map(|(log, point)| Some((*log, log.tail.plan(*point).ok().flatten()?)))
+}
+
+/// One submission for plans of one log dir. What fails is met again by who waits for it.
+fn commit_plans(dir: &LogDir, plans: Vec<(&PartitionLog, CommitPlan)>) {
+    let targets: Vec<_> = plans.iter().flat_map(|(_, plan)| plan.targets.clone()).collect();
+    let mut results = dir.commit().commit_each(&targets).into_iter();
+    for (log, plan) in plans {
+        let results = results.by_ref().take(plan.targets.len());
+        if results.filter(Result::is_err).count() == 0 {
+            log.tail.synced(&plan);
         }
     }
-    for dir in dirs {
-        let here: Vec<(&PartitionLog, CommitPlan)> = wanted
-            .iter()
-            .zip(&mut plans)
-            .filter(|((log, _), _)| Arc::ptr_eq(&log.dir, dir))
-            .filter_map(|((log, _), plan)| Some((&**log, plan.take()?)))
-            .collect();
-        let targets: Vec<_> = here.iter().flat_map(|(_, plan)| plan.targets.clone()).collect();
-        let mut results = dir.commit().commit_each(&targets).into_iter();
-        for (log, plan) in here {
-            let results = results.by_ref().take(plan.targets.len());
-            if results.filter(Result::is_err).count() == 0 {
-                log.tail.synced(&plan);
-            }
-        }
-    }
-    wanted.iter().map(|(log, upto)| log.commit(*upto)).collect()
 }
 
 impl Writer {

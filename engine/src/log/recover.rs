@@ -171,7 +171,12 @@ impl UnrecoveredLog {
         let mut rng = fastrand::Rng::with_seed(log_end as u64 ^ self.clock.wall_ms() as u64);
         let jitter_ms = super::maintain::draw_jitter(&mut rng, &self.config);
         let log = PartitionLog {
-            tail: Tail::new(marks, file.clone(), self.config.durability),
+            tail: Tail::new(
+                marks,
+                file.clone(),
+                self.config.durability,
+                producers.transactions().clone(),
+            ),
             partition: self.partition,
             path: self.path,
             dir: self.dir,

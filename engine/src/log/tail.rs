@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Waker};
 
 use parking_lot::Mutex;
 
-use super::CommitError;
+use super::{CommitError, producers::Transactions};
 use crate::{
     commit::{CommitFile, Generation, Watermark, Watermarks, WatermarksSnapshot, wake_all},
     io::File,
@@ -22,6 +22,31 @@ pub struct CommitPlan {
     pub(super) generation: Generation,
 }
 
+/// Up to where records are to be made durable, and which ones: those that stood in the log when its
+/// `generation` was. Offsets alone do not tell records from others that took their place after a
+/// truncation.
+///
+/// [`Appended::end`](super::Appended::end) is one. One made from an [`Offset`] means whatever stands
+/// before that offset when the commit begins: for who flushes a log, not for who appended to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitPoint {
+    upto: Offset,
+    generation: Option<Generation>,
+}
+
+impl CommitPoint {
+    /// The offset behind the last of the records.
+    pub fn offset(self) -> Offset {
+        self.upto
+    }
+}
+
+impl From<Offset> for CommitPoint {
+    fn from(upto: Offset) -> Self {
+        Self { upto, generation: None }
+    }
+}
+
 /// Watermarks, and the files behind them.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -36,14 +61,22 @@ struct State {
     marks: Watermarks,
     /// Files with bytes that are not durable, oldest first; the last one is appended to.
     files: Vec<Arc<CommitFile>>,
+    /// Those of the log as it is; `None` while it is cut.
+    transactions: Option<Transactions>,
 }
 
 impl Tail {
     /// The tail of a log that was just opened, with the file that is appended to. What recovery left
     /// is all there is: a partition without followers is its own in-sync set.
-    pub(super) fn new(marks: Watermarks, active: Arc<CommitFile>, durability: Durability) -> Self {
+    pub(super) fn new(
+        marks: Watermarks,
+        active: Arc<CommitFile>,
+        durability: Durability,
+        transactions: Transactions,
+    ) -> Self {
+        let (files, transactions) = (vec![active], Some(transactions));
         let tail = Self {
-            state: Mutex::new(State { marks, files: vec![active] }),
+            state: Mutex::new(State { marks, files, transactions }),
             readable: Watermark::new(0),
             durability,
         };
@@ -62,9 +95,23 @@ impl Tail {
         &self.readable
     }
 
-    /// Records below `end` stand in the active file, whose bytes end at `bytes`.
-    pub(super) fn appended(&self, end: Offset, bytes: u64) {
+    /// Up to where readers of committed data may read; `None` while the log is cut.
+    pub(super) fn last_stable(&self) -> Option<Offset> {
+        let mut state = self.state.lock();
+        let (log_start, readable) = (state.marks.snapshot().log_start, self.readable.get());
+        let transactions = state.transactions.as_mut()?;
+        transactions.settle_below(readable);
+        let unstable = transactions.first_unstable();
+        Some(unstable.map_or(readable, |first| first.max(log_start).min(readable)))
+    }
+
+    /// Records below `end` stand in the active file, whose bytes end at `bytes`. With `transactions`,
+    /// where some began or ended.
+    pub(super) fn appended(&self, end: Offset, bytes: u64, transactions: Option<Transactions>) {
         self.event(|state| {
+            if transactions.is_some() {
+                state.transactions = transactions;
+            }
             state.active().written(bytes);
             state.marks.appended(end);
             if self.durability == Durability::Written {
@@ -80,16 +127,31 @@ impl Tail {
         state.files.push(active);
     }
 
-    /// What makes the records below `upto`, and with them all that stand in the log now, durable; `None`
-    /// when they are. One look: who looks twice may miss what others commit in between.
-    pub(super) fn plan(&self, upto: Offset) -> Result<Option<CommitPlan>, CommitError> {
+    /// The log end and the records before it, as they are now.
+    pub(super) fn end(&self) -> CommitPoint {
+        let marks = self.snapshot();
+        CommitPoint { upto: marks.log_end, generation: Some(marks.generation) }
+    }
+
+    /// From here on the point means the records that stand before it now, if it was but an offset.
+    pub(super) fn pinned(&self, point: CommitPoint) -> CommitPoint {
+        let generation = point.generation.unwrap_or_else(|| self.snapshot().generation);
+        CommitPoint { generation: Some(generation), ..point }
+    }
+
+    /// What makes the records of a pinned point, and with them all that stand in the log now, durable;
+    /// `None` when they are. `Truncated` when they are not all there any more. One look: who looks twice
+    /// may miss what others do in between.
+    pub(super) fn plan(&self, point: CommitPoint) -> Result<Option<CommitPlan>, CommitError> {
+        let CommitPoint { upto, generation } = point;
         let state = self.state.lock();
         let marks = state.marks.snapshot();
+        let is_kept = state.marks.is_kept(upto, generation.unwrap_or(marks.generation));
+        if !is_kept || upto > marks.log_end {
+            return Err(CommitError::Truncated { upto });
+        }
         if upto <= marks.durable_end {
             return Ok(None);
-        }
-        if upto > marks.log_end {
-            return Err(CommitError::Truncated { upto });
         }
         Ok(Some(CommitPlan {
             targets: state.files.iter().map(|file| (file.clone(), file.written_end())).collect(),
@@ -131,6 +193,7 @@ impl Tail {
     pub(super) fn truncating(&self, offset: Offset, new_end: impl Fn(&File) -> u64) {
         let mut state = self.state.lock();
         state.marks.truncated_to(offset);
+        state.transactions = None;
         let (wakers, files) = (self.lower_readable(&state), state.files.clone());
         drop(state);
         wake_all(wakers);
@@ -142,10 +205,11 @@ impl Tail {
         }
     }
 
-    /// The cut is durable; `active` is appended to from now on. What was not durable before the cut, and
-    /// stays, still is to be synced.
-    pub(super) fn truncated(&self, active: Arc<CommitFile>) {
+    /// The cut is durable; `active` is appended to from now on, `transactions` are those that are left.
+    /// What was not durable before the cut, and stays, still is to be synced.
+    pub(super) fn truncated(&self, active: Arc<CommitFile>, transactions: Transactions) {
         let mut state = self.state.lock();
+        state.transactions = Some(transactions);
         state.files.retain(|file| {
             file.durable_end() < file.written_end() && !file.file().is_same(active.file())
         });
@@ -158,6 +222,7 @@ impl Tail {
         state.marks.restarted_at(offset);
         state.marks.high_watermark_moved(offset);
         state.files = vec![active];
+        state.transactions = Some(Transactions::default());
         let wakers = self.lower_readable(&state);
         drop(state);
         wake_all(wakers);

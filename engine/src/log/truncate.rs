@@ -221,7 +221,7 @@ impl PartitionLog {
         writer.unsynced.retain(|segment| segment.base_offset() != base);
         writer.file = CommitFile::new(writer.active.file().clone(), writer.active.len());
         self.segments.store(Arc::new(set));
-        self.tail.truncated(writer.file.clone());
+        self.tail.truncated(writer.file.clone(), writer.producers.transactions().clone());
         if self.tail.snapshot().log_start == end {
             // It may have come down: from now on nothing behind it was ever deleted.
             self.dir.persist_one(&self.partition, self.state())?;

@@ -12,7 +12,7 @@ use super::{
     queue::{Parcel, PartitionQueue},
     sink::{Sink, is_sync_failure},
 };
-use crate::types::Offset;
+use crate::{log::CommitPoint, types::Offset};
 
 /// Batches of one partition that the log has.
 #[derive(Debug)]
@@ -22,16 +22,11 @@ pub(super) struct Delivery {
     pub(super) sink: Sink,
     pub(super) parcels: Vec<Parcel>,
     pub(super) base_offsets: Vec<Offset>,
-    pub(super) end: Offset,
+    pub(super) end: CommitPoint,
     pub(super) append_time: Option<i64>,
 }
 
 impl Delivery {
-    /// Whether both are of one partition.
-    fn is_beside(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.partition, &other.partition)
-    }
-
     /// Acknowledges the batches, in their order.
     pub(super) fn acknowledge(self, accumulator: &Accumulator) {
         let mut base_offsets = self.base_offsets.into_iter();
@@ -98,21 +93,17 @@ impl Committer {
         }
     }
 
-    /// Commits everything that is here: one point a partition, all with one commit.
+    /// Commits everything that is here, with one commit. Each delivery is a point of its own: of two
+    /// of one partition a truncation may have taken the first, although the second is there.
     pub(super) fn step(&self) {
         let mut deliveries = mem::take(&mut self.inbox.lock().deliveries);
         // A stable sort: those of one partition keep their order.
         deliveries.sort_by_key(|delivery| Arc::as_ptr(&delivery.partition));
-        let groups = || deliveries.chunk_by(Delivery::is_beside);
-        let last = groups().filter_map(<[Delivery]>::last);
-        let points: Vec<_> = last.map(|last| (last.sink.clone(), last.end)).collect();
-        let sizes: Vec<_> = groups().map(<[Delivery]>::len).collect();
-        let mut deliveries = deliveries.into_iter();
-        for (size, result) in sizes.into_iter().zip(Sink::commit(&points)) {
+        let points: Vec<_> =
+            deliveries.iter().map(|delivery| (delivery.sink.clone(), delivery.end)).collect();
+        for (delivery, result) in deliveries.into_iter().zip(Sink::commit(&points)) {
             let result = result.map_err(|error| SendError::Commit(Arc::new(error)));
-            for delivery in deliveries.by_ref().take(size) {
-                self.finish(delivery, &result);
-            }
+            self.finish(delivery, &result);
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     commit,
     error::IoError,
-    log::{AppendError, CommitError},
+    log::{AppendError, CommitError, CommitPoint},
     record::{BatchSettings, Compression, Decoder, SealedBatch},
     types::Offset,
 };
@@ -100,7 +100,7 @@ impl Double {
             state.batches.extend(batches.iter().cloned());
         }
         let buffers = batches.drain(..).map(SealedBatch::into_bytes).collect();
-        Ok(Accepted { base_offsets, end, append_time, buffers })
+        Ok(Accepted { base_offsets, end: end.into(), append_time, buffers })
     }
 
     fn commit(&self, upto: Offset) -> Result<(), CommitError> {
@@ -178,9 +178,9 @@ impl Double {
     }
 }
 
-pub(super) fn commit_all(points: &[(Sink, Offset)]) -> Vec<Result<(), CommitError>> {
-    let commit = |(sink, upto): &(Sink, Offset)| match sink {
-        Sink::Double(double) => double.commit(*upto),
+pub(super) fn commit_all(points: &[(Sink, CommitPoint)]) -> Vec<Result<(), CommitError>> {
+    let commit = |(sink, upto): &(Sink, CommitPoint)| match sink {
+        Sink::Double(double) => double.commit(upto.offset()),
         Sink::Log(log) => log.commit(*upto),
     };
     points.iter().map(commit).collect()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     commit,
-    log::{AppendError, CommitError, PartitionLog, commit_all},
+    log::{AppendError, CommitError, CommitPoint, PartitionLog, commit_all},
     record::SealedBatch,
     topic::Topic,
     types::Offset,
@@ -35,8 +35,8 @@ pub(super) enum Owner {
 pub(super) struct Accepted {
     /// Base offset of each batch.
     pub(super) base_offsets: Vec<Offset>,
-    /// Log end offset after the append.
-    pub(super) end: Offset,
+    /// Log end after the append.
+    pub(super) end: CommitPoint,
     /// Time that the records bear, where it is not their own; milliseconds.
     pub(super) append_time: Option<i64>,
     /// The batches' buffers, for reuse.
@@ -62,13 +62,13 @@ impl Sink {
         })
     }
 
-    /// Makes what lies before each offset durable, with as few syncs as can be. One result each.
-    pub(super) fn commit(points: &[(Self, Offset)]) -> Vec<Result<(), CommitError>> {
+    /// Makes what lies before each point durable, with as few syncs as can be. One result each.
+    pub(super) fn commit(points: &[(Self, CommitPoint)]) -> Vec<Result<(), CommitError>> {
         #[cfg(test)]
         if let [(Self::Double(_), _), ..] = points {
             return super::double::commit_all(points);
         }
-        let log_of = |(sink, upto): &(Self, Offset)| match sink {
+        let log_of = |(sink, upto): &(Self, CommitPoint)| match sink {
             Self::Log(log) => (log.clone(), *upto),
             #[cfg(test)]
             Self::Double(_) => unreachable!("doubles and logs in one log dir"),

@@ -674,6 +674,32 @@ fn values(log: &PartitionLog) -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn what_a_truncation_took_is_not_acknowledged_with_what_took_its_place() {
+    let (topic, _root) = topic_on_disk(1, &TopicConfig::default());
+    let options = ProducerOptions::new().linger(Duration::ZERO);
+    let accumulator = Accumulator::new(Arc::new(ManualClock::new(NOW)), options.clone());
+    let mut sender = Sender::new(accumulator.clone(), false);
+    let owner = Arc::as_ptr(&topic) as usize;
+    let queues = accumulator.topic(0, owner, || TopicQueues::of(&topic, &options)).unwrap();
+    let mut send = |value: &[u8]| {
+        let placed = accumulator.place(queues, &ProducerRecord::of_value(value), &mut None);
+        let Ok(Placed::InBatch(ack)) = placed else { panic!("{placed:?}") };
+        sender.step();
+        ack
+    };
+    // None of them is committed before the end.
+    let [kept, lost, gone] = [b"0", b"1", b"2"].map(|value| send(value));
+    topic.partitions()[0].truncate_to(1).unwrap();
+    let [first, second] = [b"3", b"4"].map(|value| send(value));
+    sender.commit_now();
+    for ack in [lost, gone] {
+        assert!(matches!(error(ack), SendError::Commit(_)));
+    }
+    assert_eq!([kept, first, second].map(offset), [0, 1, 2]);
+    assert_eq!(values(&topic.partitions()[0]), [b"0", b"3", b"4"]);
+}
+
+#[test]
 fn what_was_acknowledged_stands_in_the_log() {
     let written = TopicConfig::default().durability(Durability::Written);
     let durable = TopicConfig::default().with_compression("zstd".parse().unwrap());

@@ -17,6 +17,14 @@ pub struct SealedBatch {
     raw_bytes: usize,
 }
 
+impl From<Batch<'_>> for SealedBatch {
+    /// Copies the bytes.
+    fn from(batch: Batch<'_>) -> Self {
+        let bytes = batch.bytes().to_vec();
+        Self { raw_bytes: bytes.len(), bytes, header: *batch.header() }
+    }
+}
+
 impl SealedBatch {
     /// Takes outside bytes, which must be exactly one batch with a right CRC. The records are not
     /// looked at: [`Batch::records`] does that.

@@ -393,7 +393,7 @@ impl Life {
         let batch = SealedBatch::check(last.bytes.clone()).unwrap();
         let appended = self.log(place).append(vec![batch], partition.epoch);
         let appended = self.settle(appended)?;
-        if (appended.base_offsets.as_slice(), appended.end) != (&[base], end) {
+        if (appended.base_offsets.as_slice(), appended.end.offset()) != (&[base], end) {
             let what = format!("{}: a repeated send of {base}: {appended:?}", partition.name);
             return Err(Stop::Wrong(what));
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use trunkline::{
     clock::SystemClock,
     commit::Strategy,
+    error::IoError,
     io::Storage,
     log::{ClosedLog, LogConfig, LogDir, RecoveryReport, UnrecoveredLog},
     types::TopicPartition,
@@ -114,9 +115,9 @@ pub(super) fn recover(
     }
     // A folder with damage is not closed: the next open must find it again.
     if all_clean {
-        log_dir.close()?;
+        log_dir.close().map_err(IoError::from)?;
     } else {
-        log_dir.persist()?;
+        log_dir.persist().map_err(IoError::from)?;
     }
     Ok(recoveries)
 }

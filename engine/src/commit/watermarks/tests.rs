@@ -42,6 +42,49 @@ fn what_was_learnt_before_a_truncation_says_nothing_after_it() {
 }
 
 #[test]
+fn records_are_kept_until_a_truncation_goes_below_them() {
+    let mut log = Watermarks::recovered(0, 100);
+    let first = log.snapshot().generation;
+    assert!(log.is_kept(100, first));
+    log.truncated_to(60);
+    log.appended(100);
+    let second = log.snapshot().generation;
+    assert!(log.is_kept(60, first) && !log.is_kept(61, first), "other records stand at 60 to 99");
+    assert!(log.is_kept(100, second));
+    log.truncated_to(80);
+    assert!(log.is_kept(60, first) && log.is_kept(80, second) && !log.is_kept(81, second));
+    log.truncated_to(40);
+    assert!(!log.is_kept(41, first) && !log.is_kept(41, second) && log.is_kept(40, first));
+    log.restarted_at(200);
+    assert!(!log.is_kept(1, second) && log.is_kept(0, second));
+    assert!(log.is_kept(200, log.snapshot().generation));
+}
+
+/// Against all cuts that ever were: exact while few are remembered, on the safe side beyond.
+#[test]
+fn cuts_are_bounded_and_err_on_the_safe_side() {
+    let mut rng = fastrand::Rng::with_seed(3);
+    for steps in [50, 1_500] {
+        let mut log = Watermarks::recovered(0, 1_000_000);
+        let mut all = Vec::new();
+        for step in 0..steps {
+            let cut = if steps > 50 { 1_000 + step } else { rng.i64(0..1_000) };
+            log.truncated_to(cut);
+            log.appended(1_000_000);
+            all.push(cut);
+            assert!(log.cuts.0.len() <= Cuts::MOST);
+        }
+        for _ in 0..2_000 {
+            let (since, end) = (rng.usize(0..=all.len()), rng.i64(0..3_000));
+            let kept = all[since..].iter().all(|cut| end <= *cut);
+            let found = log.is_kept(end, Generation(since as u64));
+            let exact = steps == 50 || since + Cuts::MOST > all.len();
+            assert!(if exact { found == kept } else { kept || !found }, "{end} since {since}");
+        }
+    }
+}
+
+#[test]
 #[should_panic(expected = "not durable")]
 fn the_start_does_not_pass_the_durable_end() {
     let mut log = Watermarks::recovered(0, 0);

@@ -137,6 +137,11 @@ impl ProducerAppend {
         Self { origin, generation, changed: BTreeMap::new(), events: Vec::new() }
     }
 
+    /// Whether a transaction begins or ends with it.
+    pub(in crate::log) fn changes_transactions(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Checks the next batch, which would be stored from `base_offset` on (the header's own base
     /// offset is not looked at). `states` must be the one that [`ProducerStates::begin`] was called
     /// on, unchanged. `marker` is what a control batch holds; `None` for a data batch and for a

@@ -22,7 +22,7 @@ pub use transactions::EndTransaction;
 pub use window::{BatchMeta, Window};
 
 use append::Event;
-use transactions::Transactions;
+pub(super) use transactions::Transactions;
 
 /// Idle time after which a producer id is forgotten (Kafka: `producer.id.expiration.ms`),
 /// milliseconds: a day.
@@ -188,6 +188,11 @@ impl ProducerStates {
     /// The log offset up to which batches are noted; a snapshot taken now bears it as its name.
     pub fn end_offset(&self) -> Offset {
         self.end_offset
+    }
+
+    /// Those that are open or not settled.
+    pub(super) fn transactions(&self) -> &Transactions {
+        &self.transactions
     }
 
     /// First offset of the oldest transaction that is open, or whose end is not below the high

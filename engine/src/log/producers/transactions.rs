@@ -33,7 +33,7 @@ impl From<TransactionMarker> for EndTransaction {
 
 /// Open transactions, and ended ones whose marker is not below the high watermark yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Transactions {
+pub(in crate::log) struct Transactions {
     /// First offset → producer id.
     ongoing: BTreeMap<Offset, i64>,
     /// First offset → the marker's offset.
@@ -64,13 +64,13 @@ impl Transactions {
         self.ongoing.keys().next().copied()
     }
 
-    pub(super) fn first_unstable(&self) -> Option<Offset> {
+    pub(in crate::log) fn first_unstable(&self) -> Option<Offset> {
         let ended = self.unreplicated.keys().next().copied();
         self.first_ongoing().into_iter().chain(ended).min()
     }
 
     /// Forgets the ended transactions whose marker is below `offset`.
-    pub(super) fn settle_below(&mut self, offset: Offset) {
+    pub(in crate::log) fn settle_below(&mut self, offset: Offset) {
         self.unreplicated.retain(|_, marker_offset| *marker_offset >= offset);
     }
 }

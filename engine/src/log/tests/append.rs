@@ -7,7 +7,7 @@ use crate::{
     io::Loss,
     log::{AppendError, Isolation, LogConfig, producers::ProducerError},
     record::{BatchSettings, Decoder, SealedBatch, TimestampType},
-    types::Durability,
+    types::{Durability, Offset},
 };
 
 /// The bytes that a follower would fetch.
@@ -28,7 +28,7 @@ fn fetched(bench: &Bench) -> Vec<u8> {
 fn a_leader_stamps_offsets_and_epoch_and_gives_the_buffers_back() {
     let bench = Bench::new(LogConfig::default());
     let appended = bench.log.append(vec![batch(&["0", "1"]), batch(&["2"])], 7).unwrap();
-    assert_eq!((appended.base_offsets, appended.end), (vec![0, 2], 3));
+    assert_eq!((appended.base_offsets, appended.end.offset()), (vec![0, 2], 3));
     assert_eq!((appended.buffers.len(), appended.log_append_time), (2, None));
 
     let fetched = bench.log.fetch(0, 1 << 20, Isolation::LogEnd).unwrap();
@@ -42,8 +42,8 @@ fn a_leader_stamps_offsets_and_epoch_and_gives_the_buffers_back() {
 #[test]
 fn nothing_to_append_is_no_error() {
     let bench = Bench::new(LogConfig::default());
-    assert_eq!(bench.log.append(Vec::new(), 1).unwrap().end, 0);
-    assert_eq!(bench.log.append_as_follower(&[]).unwrap().end, 0);
+    assert_eq!(bench.log.append(Vec::new(), 1).unwrap().end.offset(), 0);
+    assert_eq!(bench.log.append_as_follower(&[]).unwrap().end.offset(), 0);
     assert!(bench.log.leader_epochs().latest().is_none());
 }
 
@@ -71,16 +71,16 @@ fn a_follower_keeps_every_byte_and_passes_over_what_it_has() {
     }
     let bytes = fetched(&leader);
     let follower = Bench::new(LogConfig::default());
-    let end = follower.log.append_as_follower(&bytes[..]).unwrap().end;
+    let end = follower.log.append_as_follower(&bytes[..]).unwrap().end.offset();
     assert_eq!(end, 20);
     assert_eq!(fetched(&follower), bytes);
     assert_eq!(follower.log.leader_epochs(), leader.log.leader_epochs());
 
     let again = follower.log.append_as_follower(&bytes).unwrap();
-    assert_eq!((again.end, again.base_offsets.len()), (20, 0));
+    assert_eq!((again.end.offset(), again.base_offsets.len()), (20, 0));
     // What the follower knows of the producer it knows as a leader too.
     let repeated = follower.log.append(vec![batch_of(9, 19, &["19"])], 4).unwrap();
-    assert_eq!((repeated.base_offsets, repeated.end), (vec![19], 20));
+    assert_eq!((repeated.base_offsets, repeated.end.offset()), (vec![19], 20));
 }
 
 #[test]
@@ -103,6 +103,78 @@ fn a_follower_refuses_gaps_and_damaged_bytes_whole() {
     assert!(matches!(torn, Err(AppendError::Batch { .. })), "{torn:?}");
 }
 
+/// The bytes of batches that stand far apart, as a compacted leader has them.
+fn at(offsets: &[Offset]) -> Vec<u8> {
+    let batch = |offset: &Offset| {
+        let mut batch = batch(&[&offset.to_string()]);
+        batch.stamp(*offset, 1);
+        batch.into_bytes()
+    };
+    offsets.iter().flat_map(batch).collect()
+}
+
+#[test]
+fn a_follower_follows_over_gaps_wider_than_a_segment() {
+    const FAR: Offset = 1 << 31;
+    let config = LogConfig { compacted: true, ..LogConfig::default() };
+    for first in [0, FAR + 7] {
+        let bench = Bench::new(config.clone());
+        let offsets = [first, first + 1, first + 1 + FAR, first + FAR * 2, first + FAR * 5];
+        bench.log.append_as_follower(&at(&offsets[..2])).unwrap();
+        let [.., a, b, c] = offsets;
+        let refused = bench.log.append_as_follower(&at(&[a, b, c]));
+        let right = matches!(refused, Err(AppendError::TooFar { first, found }) if (first, found) == (a, c));
+        assert!(right, "{refused:?}");
+        assert_eq!(bench.offsets(), offsets[..2], "all or none");
+        for group in [&[a, b][..], &[c]] {
+            let end = bench.log.append_as_follower(&at(group)).unwrap().end;
+            bench.log.commit(end).unwrap();
+        }
+        assert_eq!(bench.offsets(), offsets);
+        assert_eq!(bench.bases().last(), Some(&c));
+        // Nothing has expired: the log starts where it did, and readers come over each gap.
+        bench.log.step(Duration::ZERO).unwrap();
+        assert_eq!(bench.log.watermarks().log_start, 0);
+        let bench = bench.kill();
+        assert_eq!(bench.offsets(), offsets);
+        let bench = bench.cut_power(Loss::Everything);
+        assert_eq!(bench.offsets(), offsets);
+        assert!(bench.report.damage.is_empty() && bench.report.cut.is_none());
+        let bench = bench.reopen();
+        assert!(bench.report.clean);
+        assert_eq!(bench.offsets(), offsets);
+        assert_eq!(bench.log.truncate_to(a + 5).unwrap(), a + 5, "in the gap");
+        assert_eq!(bench.offsets(), offsets[..3]);
+        bench.log.append_as_follower(&at(&[c])).unwrap();
+        assert_eq!(bench.kill().offsets(), [first, first + 1, a, c]);
+    }
+}
+
+#[test]
+fn a_gap_that_could_not_be_crossed_yet_is_tried_again() {
+    const FAR: Offset = 1 << 33;
+    let mut refused = 0;
+    for room in (0..800).step_by(7) {
+        let bench = Bench::new(LogConfig { compacted: true, ..LogConfig::default() });
+        bench.log.append_as_follower(&at(&[0])).unwrap();
+        bench.disk.fill_up(room);
+        for _ in 0..2 {
+            if let Err(full) = bench.log.append_as_follower(&at(&[FAR])) {
+                assert!(full.is_disk_full(), "{full}");
+                refused += 1;
+            }
+            let _ = bench.log.step(Duration::ZERO);
+        }
+        bench.disk.fill_up(1 << 20);
+        let end = bench.log.append_as_follower(&at(&[FAR])).unwrap().end;
+        bench.log.commit(end).unwrap();
+        bench.log.step(Duration::ZERO).unwrap();
+        assert_eq!(bench.offsets(), [0, FAR]);
+        assert_eq!(bench.cut_power(Loss::Everything).offsets(), [0, FAR], "{room} bytes");
+    }
+    assert!(refused > 20, "{refused}");
+}
+
 #[test]
 fn a_repeated_batch_is_acknowledged_with_its_first_offset_even_across_reopening() {
     let mut bench = Bench::new(small());
@@ -110,7 +182,7 @@ fn a_repeated_batch_is_acknowledged_with_its_first_offset_even_across_reopening(
         bench.log.append(vec![batch_of(5, sequence, &[&sequence.to_string()])], 1).unwrap();
     }
     let again = bench.log.append(vec![batch_of(5, 7, &["7"]), batch_of(5, 8, &["8"])], 1).unwrap();
-    assert_eq!((again.base_offsets, again.end), (vec![7, 8], 9));
+    assert_eq!((again.base_offsets, again.end.offset()), (vec![7, 8], 9));
     assert_eq!(again.buffers.len(), 2);
     bench.log.commit(9).unwrap();
     for (round, expected) in (9..15).enumerate() {
@@ -124,7 +196,11 @@ fn a_repeated_batch_is_acknowledged_with_its_first_offset_even_across_reopening(
         };
         let last = expected as i32 - 1;
         let again = bench.log.append(vec![batch_of(5, last, &["x"])], 1).unwrap();
-        assert_eq!((again.base_offsets, again.end), (vec![expected - 1], expected), "{round}");
+        assert_eq!(
+            (again.base_offsets, again.end.offset()),
+            (vec![expected - 1], expected),
+            "{round}"
+        );
         let gap = bench.log.append(vec![batch_of(5, last + 2, &["x"])], 1);
         assert!(
             matches!(gap, Err(AppendError::Producer(ProducerError::OutOfOrderSequence { .. }))),

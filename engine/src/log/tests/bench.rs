@@ -111,7 +111,7 @@ impl Bench {
 
     /// Appends one batch as leader of term 1; gives the log end.
     pub(super) fn append(&self, values: &[&str]) -> Offset {
-        self.log.append(vec![batch(values)], 1).unwrap().end
+        self.log.append(vec![batch(values)], 1).unwrap().end.offset()
     }
 
     /// Appends and commits, one batch a value.

@@ -4,7 +4,10 @@ use super::bench::{Bench, NOW_MS, batch, batch_of, build, partition, read, small
 use crate::{
     io::Loss,
     limits::MAX_LOG_END,
-    log::{AppendError, ChangeError, CommitError, Isolation, LogConfig, ReadError},
+    log::{
+        AppendError, ChangeError, CommitError, Isolation, LogConfig, PersistError, ReadError,
+        commit_all,
+    },
     record::{BatchSettings, Marker, control_batch},
     types::{Durability, Offset},
 };
@@ -102,7 +105,7 @@ fn terms_and_producers_come_down_with_a_truncation() {
     let later = bench.log.append(vec![batch_of(4, 11, &["11"])], 2);
     assert!(matches!(later, Err(AppendError::Producer(_))), "{later:?}");
     let known = bench.log.append(vec![batch_of(4, 9, &["9"])], 2).unwrap();
-    assert_eq!((known.base_offsets, known.end), (vec![9], 10));
+    assert_eq!((known.base_offsets, known.end.offset()), (vec![9], 10));
     bench.log.append(vec![batch_of(4, 10, &["10"])], 2).unwrap();
     // The leader's term may be lower than those that were cut off.
     assert_eq!(bench.offsets(), (0..11).collect::<Vec<_>>());
@@ -118,6 +121,44 @@ fn a_commit_of_what_is_cut_off_says_so_and_of_what_stays_succeeds() {
     assert!(matches!(gone, Err(CommitError::Truncated { upto: 13 })), "{gone:?}");
     bench.log.commit(12).unwrap();
     assert_eq!(bench.marks(), [0, 0, 12, 12, 12]);
+}
+
+#[test]
+fn a_commit_never_takes_later_records_for_those_that_were_cut_off() {
+    for config in [small(), written()] {
+        let bench = Bench::new(config);
+        let append = || bench.log.append(vec![batch(&["x"])], 1).unwrap().end;
+        let ends: Vec<_> = (0..9).map(|_| append()).collect();
+        bench.log.truncate_to(5).unwrap();
+        let later: Vec<_> = (5..12).map(|_| append()).collect();
+        assert_eq!(later[0].offset(), ends[5].offset(), "the same offset, another record");
+        // At once, and again once all of it is durable.
+        for _ in 0..2 {
+            let wanted: Vec<_> =
+                ends.iter().chain(&later).map(|end| (bench.log.clone(), *end)).collect();
+            let all = commit_all(&wanted);
+            for ((_, end), result) in wanted.iter().zip(&all) {
+                let again = bench.log.commit(*end);
+                let is_gone = end.offset() > 5 && ends.contains(end);
+                if is_gone {
+                    let upto = end.offset();
+                    for result in [result, &again] {
+                        let told = matches!(result, Err(CommitError::Truncated { upto: at }) if *at == upto);
+                        assert!(told, "{result:?}");
+                    }
+                } else {
+                    result.as_ref().unwrap();
+                    again.unwrap();
+                }
+            }
+        }
+        assert_eq!(bench.log.watermarks().durable_end, 12);
+        bench.log.restart_at(3).unwrap();
+        let again = append();
+        assert!(bench.log.commit(ends[0]).is_err(), "a restart takes them all");
+        assert!(bench.log.commit(later[0]).is_err());
+        bench.log.commit(again).unwrap();
+    }
 }
 
 #[test]
@@ -214,7 +255,11 @@ fn deleting_all_keeps_the_log_end_and_the_producers() {
         let bench = bench.kill();
         assert_eq!(bench.marks()[0], 9);
         let again = bench.log.append(vec![batch_of(8, 8, &["8"])], 1).unwrap();
-        assert_eq!((again.base_offsets, again.end), (vec![8], 9), "a repeated send is recognised");
+        assert_eq!(
+            (again.base_offsets, again.end.offset()),
+            (vec![8], 9),
+            "a repeated send is recognised"
+        );
         bench.log.append(vec![batch_of(8, 9, &["9"])], 1).unwrap();
         assert_eq!(bench.offsets(), [9]);
     }
@@ -229,6 +274,41 @@ fn a_deletion_that_could_not_be_written_does_not_come_true_later() {
     assert_eq!(bench.log.watermarks().log_start, 0);
     bench.dir.persist().unwrap();
     assert_eq!(bench.cut_power(Loss::Everything).log.watermarks().log_start, 0);
+}
+
+#[test]
+fn a_folder_that_was_given_back_is_not_written_to() {
+    for clean in [true, false] {
+        let old = filled(small());
+        old.checkpoint();
+        if clean {
+            old.close();
+        } else {
+            old.dir.release();
+        }
+        // Somebody else has it now.
+        let next = Bench::open(&old.disk, old.clock.clone(), small()).unwrap();
+        next.append_each(20..24);
+        next.checkpoint();
+        let before = next.disk.operations();
+        let refused = |result: Result<(), PersistError>| {
+            assert!(matches!(result, Err(PersistError::Released { .. })), "{result:?}");
+        };
+        refused(old.dir.persist());
+        refused(old.dir.persist_one(&partition(), old.log.state()));
+        refused(old.dir.forget(&[partition()]));
+        refused(old.dir.close());
+        if !clean {
+            let change = old.log.truncate_to(3);
+            assert!(matches!(change, Err(ChangeError::Released(_))), "{change:?}");
+            let change = old.log.delete_records_before(3);
+            assert!(matches!(change, Err(ChangeError::Released(_))), "{change:?}");
+        }
+        assert_eq!(next.disk.operations(), before);
+        let next = next.cut_power(Loss::Everything);
+        assert!(!next.report.clean, "no marker was left");
+        assert_eq!(next.marks()[1..], [24; 4]);
+    }
 }
 
 #[test]
@@ -287,6 +367,47 @@ fn aborted_transactions_above_a_truncation_are_forgotten() {
     assert_eq!(aborted(&bench), [1, 3]);
     bench.append(&["6", "7"]);
     assert_eq!(aborted(&bench.reopen()), [1, 3]);
+}
+
+#[test]
+fn a_truncation_opens_the_transactions_again_whose_end_it_takes() {
+    for config in [small(), written()] {
+        let bench = Bench::new(config);
+        let transactional = |producer_id| BatchSettings {
+            producer_id,
+            producer_epoch: 0,
+            base_sequence: 0,
+            transactional: true,
+            ..Default::default()
+        };
+        let append = |batch| bench.log.append(vec![batch], 1).unwrap();
+        append(batch(&["0"]));
+        append(build(transactional(3), NOW_MS, &["1"]));
+        append(build(transactional(4), NOW_MS, &["2"]));
+        append(control_batch(Marker::Commit, 3, 0, 0, NOW_MS));
+        let stable = || {
+            bench.log.commit(bench.log.watermarks().log_end).unwrap();
+            bench.log.last_stable_offset()
+        };
+        assert_eq!(stable(), 2);
+        append(control_batch(Marker::Abort, 4, 0, 0, NOW_MS));
+        let before = bench.log.last_stable_offset();
+        let is_durable = bench.log.readable().get() == 5;
+        assert_eq!(before, if is_durable { 5 } else { 2 }, "its end is not readable yet");
+        assert_eq!(stable(), 5);
+        bench.log.truncate_to(4).unwrap();
+        assert_eq!(stable(), 2);
+        bench.log.truncate_to(3).unwrap();
+        assert_eq!(stable(), 1);
+        bench.log.truncate_to(1).unwrap();
+        assert_eq!(stable(), 1);
+        append(build(transactional(3), NOW_MS, &["1"]));
+        assert_eq!(stable(), 1);
+        bench.log.restart_at(7).unwrap();
+        assert_eq!(stable(), 7);
+        append(batch(&["7"]));
+        assert_eq!(stable(), 8);
+    }
 }
 
 #[test]

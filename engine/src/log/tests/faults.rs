@@ -1,9 +1,11 @@
 //! A full disk, failed syncs and writes, at every operation.
 
-use super::bench::{Bench, batch, small};
+use super::bench::{Bench, NOW_MS, batch, build, small};
 use crate::{
-    io::Loss,
+    io::{Loss, Open},
     log::{AppendError, ClosedLog, Isolation, LogConfig},
+    record::{BatchSettings, Marker, control_batch},
+    segment::{ScanStart, Segment, scan},
     types::{Durability, Offset},
 };
 
@@ -21,7 +23,7 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
             let mut end = 3;
             let full = loop {
                 match bench.log.append(vec![batch(&[&end.to_string()])], 1) {
-                    Ok(appended) => end = appended.end,
+                    Ok(appended) => end = appended.end.offset(),
                     Err(error) => break error,
                 }
                 assert!(end < 100, "{room} bytes hold so much");
@@ -78,6 +80,59 @@ fn a_failed_sync_is_final() {
     }
 }
 
+#[test]
+fn no_later_checkpoint_forgets_the_failed_sync_of_an_earlier_one() {
+    let transactional = |base_sequence| BatchSettings {
+        producer_id: 3,
+        producer_epoch: 0,
+        base_sequence,
+        transactional: true,
+        ..Default::default()
+    };
+    let mut failed = 0;
+    for config in [small(), written(), LogConfig { preallocate: true, ..small() }] {
+        for nth in 1..30 {
+            let bench = Bench::new(config.clone());
+            for number in 0..8 {
+                let data = build(transactional(number), NOW_MS, &["x"]);
+                bench.log.append(vec![data], 1).unwrap();
+                bench.log.append(vec![control_batch(Marker::Abort, 3, 0, 0, NOW_MS)], 1).unwrap();
+            }
+            let sealed = bench.bases().len() - 1;
+            assert!(sealed >= 3, "{sealed}");
+            bench.disk.fail_sync(nth);
+            let first = bench.log.checkpoint();
+            bench.disk.fail_sync(0);
+            failed += usize::from(first.is_err());
+            // Whoever comes back later, in whatever way.
+            for _ in 0..2 {
+                let _ = bench.log.checkpoint();
+                let _ = bench.dir.persist();
+            }
+            let _ = bench.log.delete_records_before(1);
+            let _ = bench.log.close();
+            bench.dir.persist().unwrap();
+            let bench = bench.cut_power(Loss::Everything);
+            let (start, end) = (bench.log.watermarks().log_start, bench.log.watermarks().log_end);
+            let aborted = bench.log.aborted_transactions(start, end).unwrap();
+            let markers: Vec<_> = aborted.iter().map(|entry| entry.last_offset).collect();
+            let expected: Vec<_> = (start..end).filter(|offset| offset % 2 == 1).collect();
+            assert_eq!(markers, expected, "{nth}: {:?}", bench.report);
+            for segment in bench.log.segments.load().iter() {
+                let file = bench.storage().open(segment.path(), Open::Read).unwrap();
+                let scan =
+                    scan(&file, segment.base_offset(), whole(segment), u64::MAX, false, |_, _| {});
+                assert_eq!(scan.unwrap().damage, None, "{nth}: {}", segment.path().display());
+            }
+        }
+    }
+    assert!(failed > 30, "{failed}");
+}
+
+fn whole(segment: &Segment) -> ScanStart {
+    ScanStart { position: 0, expected_offset: segment.base_offset() }
+}
+
 /// Fails the `nth` sync or write of a script and says what was promised before and after.
 fn with_fault(config: &LogConfig, fail: impl Fn(&Bench)) -> bool {
     let bench = Bench::new(config.clone());
@@ -88,7 +143,7 @@ fn with_fault(config: &LogConfig, fail: impl Fn(&Bench)) -> bool {
     for value in 4..24 {
         match bench.log.append(vec![batch(&[&value.to_string()])], 1 + value / 8) {
             Ok(appended) => match bench.log.commit(appended.end) {
-                Ok(()) => promised = appended.end,
+                Ok(()) => promised = appended.end.offset(),
                 Err(_) => failed = true,
             },
             Err(_) => failed = true,
@@ -109,7 +164,7 @@ fn with_fault(config: &LogConfig, fail: impl Fn(&Bench)) -> bool {
         if let Ok(appended) = bench.log.append(vec![batch(&[&value.to_string()])], 9)
             && bench.log.commit(appended.end).is_ok()
         {
-            promised = appended.end;
+            promised = appended.end.offset();
         }
     }
     let closed = bench.log.close();

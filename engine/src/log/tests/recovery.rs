@@ -224,7 +224,7 @@ fn lost_or_rotten_files_beside_the_log_are_made_anew() {
                 assert_eq!(bench.offsets_from(offset).first(), Some(&offset), "{context}");
             }
             let again = bench.log.append(vec![batch_of(2, 19, &["19"])], 3).unwrap();
-            assert_eq!((again.base_offsets, again.end), (vec![19], 20), "{context}");
+            assert_eq!((again.base_offsets, again.end.offset()), (vec![19], 20), "{context}");
             let epochs: Vec<_> = bench
                 .log
                 .leader_epochs()

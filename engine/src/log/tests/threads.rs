@@ -2,15 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    ops::Range,
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
 
-use super::bench::{Bench, batch, read, small};
+use super::bench::{Bench, NOW_MS, batch, build, read, small};
 use crate::{
     io::Loss,
-    log::{Isolation, LogConfig, ReadError, commit_all},
+    log::{CommitError, Isolation, LogConfig, PartitionLog, ReadError, commit_all},
+    record::BatchSettings,
     types::{Durability, Offset},
 };
 
@@ -54,6 +59,51 @@ fn beside_others(bench: &Bench, work: impl FnOnce() + Send) {
 }
 
 #[test]
+fn stable_readers_do_not_wait_for_the_appender() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    let settings = BatchSettings {
+        producer_id: 3,
+        producer_epoch: 0,
+        base_sequence: 0,
+        transactional: true,
+        ..Default::default()
+    };
+    bench.log.append(vec![build(settings, NOW_MS, &["3"])], 1).unwrap();
+    bench.append_each(4..5);
+    let found = beside_the_appender(&bench, |log| {
+        let fetched = log.fetch(0, 1 << 20, Isolation::Stable).unwrap();
+        (fetched.next_offset(), log.end_for(Isolation::Stable))
+    });
+    assert_eq!(found, Some((3, 3)));
+}
+
+#[test]
+fn a_follower_checks_its_bytes_before_it_waits_for_the_appender() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    let mut bytes = bench.log.fetch(0, 1 << 20, Isolation::LogEnd).unwrap().into_bytes();
+    *bytes.last_mut().unwrap() ^= 1;
+    let found = beside_the_appender(&bench, move |log| log.append_as_follower(&bytes).is_err());
+    assert_eq!(found, Some(true));
+}
+
+/// What `work` gives while somebody appends; `None` where it waits for him.
+fn beside_the_appender<T: Send + 'static>(
+    bench: &Bench,
+    work: impl FnOnce(&PartitionLog) -> T + Send + 'static,
+) -> Option<T> {
+    let appending = bench.log.writer.lock();
+    let log = bench.log.clone();
+    let (answer, answers) = mpsc::channel();
+    let worker = thread::spawn(move || answer.send(work(&log)).is_ok());
+    let found = answers.recv_timeout(Duration::from_secs(20)).ok();
+    drop(appending);
+    worker.join().unwrap();
+    found
+}
+
+#[test]
 fn whoever_commits_what_is_there_succeeds() {
     const THREADS: usize = 4;
     for durability in [Durability::Durable, Durability::Written] {
@@ -75,7 +125,9 @@ fn whoever_commits_what_is_there_succeeds() {
                                 } else {
                                     commit_all(&wanted).remove(0).unwrap();
                                 }
-                                assert!(bench.log.watermarks().durable_end >= appended.end);
+                                assert!(
+                                    bench.log.watermarks().durable_end >= appended.end.offset()
+                                );
                                 mine.insert(appended.base_offsets[0], value);
                             }
                             mine
@@ -122,5 +174,98 @@ fn truncations_deceive_neither_readers_nor_committers() {
         let expected: Vec<_> = (marks.log_start..marks.log_end).collect();
         assert_eq!(bench.offsets(), expected);
         assert_eq!(bench.cut_power(Loss::Everything).offsets(), expected);
+    }
+}
+
+/// How many truncations had begun, and how many had ended.
+#[derive(Default)]
+struct Truncations {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+/// A record that was appended and committed: which truncations may have come in between.
+struct Told {
+    offset: Offset,
+    value: String,
+    acknowledged: bool,
+    /// Those that began after the append and ended before the commit.
+    certain: Range<usize>,
+    /// Those that ended after the append began and began before the commit ended.
+    possible: Range<usize>,
+}
+
+fn append_and_commit(bench: &Bench, truncations: &Truncations, value: String) -> Told {
+    let (begun, ended) =
+        (|| truncations.begun.load(Ordering::SeqCst), || truncations.ended.load(Ordering::SeqCst));
+    let before = ended();
+    let appended = bench.log.append(vec![batch(&[&value])], 1).unwrap();
+    let after = begun();
+    for _ in 0..fastrand::u8(..8) {
+        thread::yield_now();
+    }
+    let certain = after..ended().max(after);
+    let result = match fastrand::bool() {
+        true => bench.log.commit(appended.end),
+        false => commit_all(&[(bench.log.clone(), appended.end)]).remove(0),
+    };
+    if let Err(error) = &result {
+        assert!(matches!(error, CommitError::Truncated { .. }), "{error}");
+    }
+    let (offset, acknowledged) = (appended.base_offsets[0], result.is_ok());
+    Told { offset, value, acknowledged, certain, possible: before..begun() }
+}
+
+#[test]
+fn no_truncation_makes_a_committer_believe_in_records_that_are_gone() {
+    const THREADS: usize = 3;
+    const RECORDS: usize = 400;
+    for (durability, seed) in [(Durability::Durable, 1), (Durability::Written, 2)] {
+        let bench = Bench::new(LogConfig { durability, segment_bytes: 1_500, ..small() });
+        let truncations = Truncations::default();
+        // Where each truncation cut: what lies below stays.
+        let mut cuts: Vec<Offset> = Vec::new();
+        let told: Vec<Told> = thread::scope(|scope| {
+            let (bench, truncations) = (&bench, &truncations);
+            let work = |worker| {
+                let value = move |number| format!("{worker}:{number}");
+                let tell = move |number| append_and_commit(bench, truncations, value(number));
+                scope.spawn(move || (0..RECORDS).map(tell).collect::<Vec<_>>())
+            };
+            let workers: Vec<_> = (0..THREADS).map(work).collect();
+            let mut rng = fastrand::Rng::with_seed(seed);
+            while !workers.iter().all(|worker| worker.is_finished()) {
+                truncations.begun.fetch_add(1, Ordering::SeqCst);
+                let end = bench.log.watermarks().log_end;
+                cuts.push(if rng.u8(..8) == 0 {
+                    bench.log.restart_at(rng.i64((end - 5).max(0)..=end + 2)).unwrap();
+                    0
+                } else {
+                    bench.log.truncate_to(rng.i64((end - 9).max(0)..=end)).unwrap()
+                });
+                truncations.ended.fetch_add(1, Ordering::SeqCst);
+                for _ in 0..rng.u8(..20) {
+                    thread::yield_now();
+                }
+            }
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        let is_kept =
+            |it: &Told, range: Range<usize>| cuts[range].iter().all(|cut| it.offset < *cut);
+        let found: BTreeMap<_, _> = bench.cut_power(Loss::Everything).all().into_iter().collect();
+        for it in &told {
+            let Told { offset, value, certain, possible, .. } = it;
+            let context = format!("{value} at {offset}: {certain:?} {possible:?}");
+            if it.acknowledged {
+                assert!(is_kept(it, certain.clone()), "{context}: it was gone");
+                let stays = is_kept(it, possible.start..cuts.len());
+                assert!(!stays || found.get(offset) == Some(value), "{context}: it is gone");
+            } else {
+                assert!(!is_kept(it, possible.clone()), "{context}: no truncation concerned it");
+            }
+        }
+        let gone = told.iter().filter(|it| !it.acknowledged).count();
+        assert!((1..told.len()).contains(&gone), "{gone} of {} cut off", told.len());
+        assert!(told.iter().any(|it| !it.certain.is_empty()), "the threads met");
     }
 }
