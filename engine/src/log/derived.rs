@@ -127,8 +127,8 @@ impl UnrecoveredLog {
     ) -> Result<ProducerStates, OpenError> {
         drop_snapshots_above(self.storage(), &self.path, log_end)?;
         let now = self.clock.wall_ms();
-        let (storage, damage) = (self.storage(), &found.damage);
-        let mut producers = producers_at(storage, &self.path, set, damage, log_end, now)?;
+        let (storage, damage) = (self.storage(), found.all_damage());
+        let mut producers = producers_at(storage, &self.path, set, &damage, log_end, now)?;
         rebuilt.extend(producers.damaged);
         producers.states.log_start_moved(log_start);
         let from = producers.snapshot.max(found.active.base_offset());
@@ -137,11 +137,12 @@ impl UnrecoveredLog {
     }
 
     /// Makes the index of a segment's aborted transactions say what the batches say from `believed` on:
-    /// below, the file is durable. `before` are the segments before.
+    /// below, the file is durable. `before` are the segments before, `damage` what of them is passed over.
     pub(super) fn restore_aborted(
         &self,
         active: &mut ActiveSegment,
         before: &[Arc<Segment>],
+        damage: &[DamagedRange],
         believed: Offset,
     ) -> Result<(), OpenError> {
         let (base, now) = (active.base_offset(), self.clock.wall_ms());
@@ -152,7 +153,7 @@ impl UnrecoveredLog {
         let mut aborted = Vec::new();
         for segment in before.iter().chain([active.segment()]) {
             if segment.next_offset() > states.end_offset() {
-                replay(segment, &[], &mut states, now, &mut aborted)?;
+                replay(segment, damage, &mut states, now, &mut aborted)?;
             }
         }
         set_aborted(active, from, aborted)

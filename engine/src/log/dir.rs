@@ -60,13 +60,10 @@ pub struct LogDir {
 }
 
 impl LogDir {
-    /// Opens a folder, made when absent: locks it, reads what its root says, then marks it as in use
+    /// Opens a folder, made when absent, durably: locks it, reads what its root says, then marks it as in use
     /// (the clean-shutdown marker is removed, `trunkline-state` says `open`), durably.
     pub fn open(storage: &Storage, path: &Path, strategy: Strategy) -> Result<Self, DirError> {
-        if !storage.exists(path)? {
-            storage.create_dir_all(path)?;
-            storage.sync_parent(path)?;
-        }
+        storage.create_dir_all(path)?;
         let lock =
             storage.lock(&path.join(LOCK_FILE)).map_err(|error| match error.source.kind() {
                 std::io::ErrorKind::WouldBlock => DirError::Locked { dir: path.into() },

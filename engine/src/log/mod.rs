@@ -5,6 +5,7 @@
 //! watermarks, so they never wait for a write.
 
 mod append;
+mod buried;
 mod check;
 pub mod checkpoint;
 mod config;
