@@ -15,7 +15,7 @@ use super::{
     },
     state::{
         Checkpoint, Closed, DirState, LogStartConflict, PartitionState, StartState, Witnesses,
-        own_states, start_of,
+        held, own_states, start_of,
     },
 };
 use crate::{
@@ -52,11 +52,21 @@ pub struct LogDir {
     damaged: Vec<CheckpointError>,
     /// What the next checkpoint says. The lock is held while it is written, so that an older state
     /// never replaces a newer one.
-    states: Mutex<BTreeMap<TopicPartition, PartitionState>>,
+    states: Mutex<States>,
     /// Partitions that are gone: what was found of them says nothing of a new one of that name.
     forgotten: Mutex<BTreeSet<TopicPartition>>,
     /// Empty once the folder is given back.
     lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+#[derive(Debug)]
+struct States {
+    /// Each partition that is known, as it was found until its log tells more.
+    lines: BTreeMap<TopicPartition, PartitionState>,
+    /// Partitions whose log has told of itself. What Kafka's checkpoints say of the others stays.
+    told: BTreeSet<TopicPartition>,
+    /// Partitions that were refused as closed ([`LogStartConflict`]).
+    held: BTreeSet<TopicPartition>,
 }
 
 impl LogDir {
@@ -73,7 +83,8 @@ impl LogDir {
         for error in &damaged {
             tracing::warn!(%error, "a checkpoint is damaged and not believed");
         }
-        let states = own_states(&found);
+        let (lines, held) = (own_states(&found), held(&found));
+        let states = States { lines, told: BTreeSet::new(), held };
         let dir = Self {
             storage: storage.clone(),
             path: path.into(),
@@ -125,7 +136,9 @@ impl LogDir {
     /// What the next checkpoint says of a partition. The partition's log tells it: a state from elsewhere
     /// may be overtaken by a truncation.
     pub(super) fn note(&self, partition: &TopicPartition, state: PartitionState) {
-        self.states.lock().insert(partition.clone(), state);
+        let mut states = self.states.lock();
+        states.lines.insert(partition.clone(), state);
+        states.told.insert(partition.clone());
     }
 
     /// Writes a partition's state to both checkpoints before it returns.
@@ -135,14 +148,18 @@ impl LogDir {
         state: PartitionState,
     ) -> Result<(), IoError> {
         let mut states = self.states.lock();
-        let before = states.insert(partition.clone(), state);
+        let before = states.lines.insert(partition.clone(), state);
+        let is_first = states.told.insert(partition.clone());
         let written = self.write(Closed::Open, &states);
         if written.is_err() {
             // What was refused must not come true with another partition's checkpoint.
             match before {
-                Some(before) => states.insert(partition.clone(), before),
-                None => states.remove(partition),
+                Some(before) => states.lines.insert(partition.clone(), before),
+                None => states.lines.remove(partition),
             };
+            if is_first {
+                states.told.remove(partition);
+            }
         }
         written
     }
@@ -151,7 +168,8 @@ impl LogDir {
     pub fn forget(&self, partitions: &[TopicPartition]) -> Result<(), IoError> {
         self.forgotten.lock().extend(partitions.iter().cloned());
         let mut states = self.states.lock();
-        states.retain(|partition, _| !partitions.contains(partition));
+        states.lines.retain(|partition, _| !partitions.contains(partition));
+        states.told.retain(|partition| !partitions.contains(partition));
         self.write(Closed::Open, &states)
     }
 
@@ -176,11 +194,7 @@ impl LogDir {
 
     /// Ours first while the folder is in use: where the two disagree after a crash, ours is the newer
     /// one. At a clean close ours is last: it says that Kafka's are complete.
-    fn write(
-        &self,
-        closed: Closed,
-        states: &BTreeMap<TopicPartition, PartitionState>,
-    ) -> Result<(), IoError> {
+    fn write(&self, closed: Closed, states: &States) -> Result<(), IoError> {
         match closed {
             Closed::Open => {
                 self.write_state(closed, states)?;
@@ -193,22 +207,19 @@ impl LogDir {
         }
     }
 
-    fn write_state(
-        &self,
-        closed: Closed,
-        states: &BTreeMap<TopicPartition, PartitionState>,
-    ) -> Result<(), IoError> {
-        DirState { closed, partitions: states.clone() }.store(&self.storage, &self.path)
+    fn write_state(&self, closed: Closed, states: &States) -> Result<(), IoError> {
+        let held = states.held.difference(&states.told);
+        let held = held.filter(|partition| states.lines.contains_key(partition)).cloned().collect();
+        let state = DirState { closed, partitions: states.lines.clone(), held };
+        state.store(&self.storage, &self.path)
     }
 
-    fn write_kafkas(
-        &self,
-        states: &BTreeMap<TopicPartition, PartitionState>,
-    ) -> Result<(), IoError> {
+    fn write_kafkas(&self, states: &States) -> Result<(), IoError> {
         let found = &self.found;
         let write = |name: &str, found: &Checkpoint, of: fn(&PartitionState) -> Offset| {
-            let mut offsets = self.not_opened(found, states);
-            offsets.extend(states.iter().map(|(partition, state)| (partition.clone(), of(state))));
+            let mut offsets = self.not_told(found, states);
+            let told = states.lines.iter().filter(|(name, _)| states.told.contains(name));
+            offsets.extend(told.map(|(partition, state)| (partition.clone(), of(state))));
             write_offsets(&self.storage, &self.path.join(name), &offsets)
         };
         write(RECOVERY_POINTS, &found.recovery_points, |state| state.recovery_point)?;
@@ -216,18 +227,14 @@ impl LogDir {
         write(HIGH_WATERMARKS, &found.high_watermarks, |state| state.high_watermark)
     }
 
-    /// What was found of partitions that were not opened yet: nothing else speaks of what another program
-    /// left of them.
-    fn not_opened(
-        &self,
-        found: &Checkpoint,
-        states: &BTreeMap<TopicPartition, PartitionState>,
-    ) -> BTreeMap<TopicPartition, Offset> {
+    /// What was found of partitions that were not opened, or not yet: nothing else speaks of what another
+    /// program left of them.
+    fn not_told(&self, found: &Checkpoint, states: &States) -> BTreeMap<TopicPartition, Offset> {
         let Checkpoint::Read(lines) = found else { return BTreeMap::new() };
         let forgotten = self.forgotten.lock();
         lines
             .iter()
-            .filter(|(partition, _)| !states.contains_key(partition))
+            .filter(|(partition, _)| !states.told.contains(partition))
             .filter(|(partition, _)| !forgotten.contains(partition))
             .map(|(partition, line)| (partition.clone(), line.offset))
             .collect()

@@ -39,7 +39,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 pub use append::Appended;
-pub use config::{LogConfig, OnDamage};
+pub use config::{LogConfig, LogConfigError, OnDamage};
 pub use dir::{DirError, LOCK_FILE, LogDir};
 pub use error::{AppendError, ChangeError, CommitError, OpenError, ReadError};
 pub use fetch::{Batches, Fetched, Isolation};

@@ -122,6 +122,7 @@ impl UnrecoveredLog {
         config: LogConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
+        config.validate()?;
         let path = dir.path().join(partition.to_string());
         let storage = dir.storage();
         storage.create_dir_all(&path)?;
