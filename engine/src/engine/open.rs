@@ -24,8 +24,8 @@ use crate::{
     },
     options::{EngineOptions, Housekeeping},
     topic::{
-        Catalog, ConfigError, FoundPartition, OfflinePartition, OfflineReason, Stage, Survey, Topic,
-        TopicConfig,
+        Catalog, ConfigError, FoundPartition, OfflinePartition, OfflineReason, Stage, Survey,
+        Topic, TopicConfig,
     },
     types::{TopicId, TopicName, TopicPartition},
 };

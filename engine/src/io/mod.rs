@@ -244,7 +244,9 @@ impl Storage {
         match self.0.open(dir, Open::Read) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.create_dir_all(parent)?;
-                self.0.create_dir(dir).map_err(|error| IoError::new("create folder", dir, error))?;
+                self.0
+                    .create_dir(dir)
+                    .map_err(|error| IoError::new("create folder", dir, error))?;
                 self.sync_dir(parent)
             }
             _ => match self.sync_dir(parent) {

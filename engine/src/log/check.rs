@@ -306,8 +306,8 @@ impl UnrecoveredLog {
     /// What the acknowledgements of this log meant. Kafka's are `Written`, whatever is asked for from now
     /// on: a log was ours where our checkpoint knows it, or where our seals stand beside it.
     fn promised(&self) -> Result<Durability, OpenError> {
-        let is_ours = self.start.state.is_some()
-            || self.storage().exists(&self.path.join(SEALS_FILE))?;
+        let is_ours =
+            self.start.state.is_some() || self.storage().exists(&self.path.join(SEALS_FILE))?;
         Ok(if is_ours { self.config.durability } else { Durability::Written })
     }
 

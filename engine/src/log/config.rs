@@ -83,9 +83,8 @@ impl LogConfig {
 
     /// Checks every setting's range. Opening a log does so.
     pub fn validate(&self) -> Result<(), LogConfigError> {
-        let widened = |range: RangeInclusive<i32>| {
-            i128::from(*range.start())..=i128::from(*range.end())
-        };
+        let widened =
+            |range: RangeInclusive<i32>| i128::from(*range.start())..=i128::from(*range.end());
         let from = |least: i128| least..=i128::from(i64::MAX);
         for (setting, found, range) in [
             ("segment.bytes", self.segment_bytes.into(), widened(Self::SEGMENT_BYTES_RANGE)),

@@ -83,8 +83,7 @@ pub(super) fn survey(
         if scan.valid_end > start.position {
             (*end, valid_end) = ((*end).max(scan.next_offset), scan.valid_end);
         }
-        let Some(mut damage) = scan.damage else { return Ok(valid_end) };
-        damage.resumes_at = damage.resumes_at.filter(|(at, _)| *at > damage.position);
+        let Some(damage) = scan.damage else { return Ok(valid_end) };
         ranges.push(DamagedRange::of(&damage, base, scan.next_offset));
         let Some((position, header)) = damage.resumes_at else { return Ok(valid_end) };
         start = ScanStart { position, expected_offset: header.base_offset };

@@ -132,7 +132,8 @@ impl UnrecoveredLog {
         rebuilt.extend(producers.damaged);
         producers.states.log_start_moved(log_start);
         let from = producers.snapshot.max(found.active.base_offset());
-        set_aborted(&mut found.active, from, producers.aborted)?;
+        let earlier = if damage.is_empty() { Vec::new() } else { entries(found.active.segment()) };
+        set_aborted(&mut found.active, from, producers.aborted, &earlier)?;
         Ok(producers.states)
     }
 
@@ -156,7 +157,9 @@ impl UnrecoveredLog {
                 replay(segment, damage, &mut states, now, &mut aborted)?;
             }
         }
-        set_aborted(active, from, aborted)
+        let damaged = before.last().filter(|_| !damage.is_empty());
+        let earlier = damaged.map_or_else(Vec::new, |before| entries(before));
+        set_aborted(active, from, aborted, &earlier)
     }
 }
 
@@ -202,13 +205,27 @@ pub(super) fn producers_at(
     Ok(ProducersAt { states, snapshot, damaged, aborted })
 }
 
-/// From `from` on, `aborted` is what the batches say.
+/// The aborted transactions of a segment, as far as its index can be read.
+fn entries(segment: &Segment) -> Vec<AbortedTransaction> {
+    segment.transactions().map_or_else(|_| Vec::new(), |index| index.iter().collect())
+}
+
+/// From `from` on, `aborted` is what the batches say. Where some are damaged, `earlier` is what an index
+/// said before: the first batch of a transaction may be among them, or all but its marker.
 fn set_aborted(
     active: &mut ActiveSegment,
     from: Offset,
     mut aborted: Vec<AbortedTransaction>,
+    earlier: &[AbortedTransaction],
 ) -> Result<(), OpenError> {
     aborted.retain(|entry| entry.last_offset >= from);
+    for known in earlier.iter().filter(|it| (from..active.next_offset()).contains(&it.last_offset))
+    {
+        match aborted.iter_mut().find(|entry| entry.last_offset == known.last_offset) {
+            Some(entry) => entry.first_offset = entry.first_offset.min(known.first_offset),
+            None => aborted.push(*known),
+        }
+    }
     for known in active.segment().transactions()?.iter() {
         let is_known = aborted.iter().any(|entry| entry.last_offset == known.last_offset);
         // The batches that are left do not say what began before them.

@@ -116,8 +116,8 @@ impl<'a> Scanner<'a> {
         Ok(Self { file, window, until, base_offset, gaps_allowed, budget })
     }
 
-    /// As [`scan`], but of what stands behind a damage no more is said than where the first batch stands
-    /// whose base offset is at most `latest`: from there the next call goes on.
+    /// As [`scan`], but of what stands behind a damage no more is said than where the first batch stands,
+    /// behind its first byte, whose base offset is at most `latest`: from there the next call goes on.
     ///
     /// # Panics
     /// In debug builds, where `from` lies before the end of the last call.
@@ -227,7 +227,8 @@ impl Scanner<'_> {
             undecided: false,
         };
         let (window, until) = (&mut self.window, self.until);
-        let mut position = start;
+        // A whole batch that does not continue here may bear a wrong offset: it is no place to go on.
+        let mut position = if search.first { start + 1 } else { start };
         while position < until {
             let bytes = window.at(position, BATCH_HEADER)?;
             let skip = bytes.windows(BATCH_HEADER).position(looks_like_header);
