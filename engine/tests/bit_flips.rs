@@ -242,7 +242,7 @@ impl From<OpenError> for Refusal {
                 let LogStartConflict { path, position, .. } = conflict;
                 Self { named: Some((path, position)), text, before: Vec::new() }
             }
-            OpenError::Io(error) => Self::untyped(error),
+            other @ (OpenError::Io(_) | OpenError::Config(_)) => Self::untyped(other),
         }
     }
 }

@@ -57,6 +57,35 @@ fn a_folder_of_bare_logs_is_read_whole() {
     every_partition(Left::Bare);
 }
 
+/// Kafka promises what it wrote to the page cache: after a crash even a segment before others may be torn.
+#[test]
+fn a_torn_segment_of_a_crashed_kafka_is_no_acknowledged_data() {
+    let copy = copy_of_the_folder(Left::Bare);
+    let partition = TopicPartition::from_folder("segments-0").unwrap();
+    let dir = copy.path().join("segments-0");
+    let first = &logs_of(&dir)[0];
+    let mut bytes = fs::read(first).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0);
+    fs::write(first, bytes).unwrap();
+    let folder = Folder::open(copy.path());
+    let (log, report) = &folder.logs[&partition];
+    assert_eq!(log.durability(), trunkline::types::Durability::Durable);
+    let cut = report.cut.as_ref().unwrap_or_else(|| panic!("{report:?}"));
+    assert!(report.damage.is_empty() && !cut.kept_aside.is_empty(), "{report:?}");
+    append_each_codec(log);
+    folder.close();
+    assert!(Folder::open(copy.path()).logs[&partition].1.clean);
+}
+
+fn logs_of(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut logs: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|it| it == "log")).collect();
+    logs.sort();
+    logs
+}
+
 fn every_partition(left: Left) {
     let copy = copy_of_the_folder(left);
     let expected = expected();

@@ -1,8 +1,11 @@
 //! Why a consumer's operation fails: one enum an operation.
 
+use std::sync::Arc;
+
 use crate::{
     error::{Corruption, IoError},
     log::ReadError,
+    topic::OfflineReason,
     types::{Offset, TopicName, TopicPartition},
 };
 
@@ -18,6 +21,14 @@ pub enum AssignError {
         partition: u32,
         /// Partitions of the topic.
         count: u32,
+    },
+    /// The partition could not be opened.
+    #[error("partition {partition} is offline: {reason}")]
+    Offline {
+        /// The partition.
+        partition: TopicPartition,
+        /// Why.
+        reason: Arc<OfflineReason>,
     },
     /// The consumer has it already.
     #[error("partition {0} is assigned already")]

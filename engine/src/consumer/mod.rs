@@ -102,6 +102,11 @@ impl Consumer {
         if topic.is_deleted() {
             return Err(AssignError::Deleted(topic.name().clone()));
         }
+        let number = partition;
+        if let Some(found) = topic.offline().iter().find(|it| it.partition.partition == number) {
+            let (partition, reason) = (found.partition.clone(), found.reason.clone());
+            return Err(AssignError::Offline { partition, reason });
+        }
         let Some(log) = topic.partition(partition) else {
             let (topic, count) = (topic.name().clone(), topic.partition_count());
             return Err(AssignError::NoPartition { topic, partition, count });

@@ -13,7 +13,8 @@ impl Shared {
             return Ok(());
         }
         let mut failed = CloseError::default();
-        let mut unclean: Vec<Arc<LogDir>> = Vec::new();
+        // Nobody knows what state a partition is in that was not opened.
+        let mut unclean: Vec<Arc<LogDir>> = self.offline_dirs();
         let logs: Vec<_> = self.logs().into_iter().map(|(_, log)| log).collect();
         let outcomes = in_parallel(self.threads(), logs.clone(), |log| {
             let outcome = log.close();
@@ -37,6 +38,12 @@ impl Shared {
             dir.release();
         }
         if failed.is_empty() { Ok(()) } else { Err(failed) }
+    }
+
+    fn offline_dirs(&self) -> Vec<Arc<LogDir>> {
+        let topics = self.topics.read();
+        let offline = topics.values().flat_map(|topic| topic.offline());
+        offline.map(|offline| offline.log_dir.clone()).collect()
     }
 
     /// Nothing more is written; the folders are given back as they are.

@@ -4,13 +4,14 @@ use std::{fmt, path::PathBuf};
 
 use crate::{
     error::IoError,
-    log::{ChangeError, DirError, OpenError as LogOpenError, checkpoint::CheckpointError},
+    log::{ChangeError, DirError, OpenError as LogOpenError},
     topic::{CatalogError, ConfigError, SurveyError},
     types::{TopicId, TopicName, TopicNameError, TopicPartition},
 };
 
 /// Why an engine was not opened. Records were neither cut nor changed for it, beyond what recovery
-/// does to single partitions.
+/// does to single partitions. A partition that cannot be opened does not keep the engine from it: it is
+/// [offline](crate::topic::OfflinePartition).
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No log dir was named.
@@ -46,25 +47,6 @@ pub enum OpenError {
         expected: TopicId,
         /// The id found there.
         found: TopicId,
-    },
-    /// A partition's topic id could not be read.
-    #[error(transparent)]
-    Metadata(#[from] CheckpointError),
-    /// A partition could not be opened.
-    #[error("partition {partition}: {source}")]
-    Partition {
-        /// The partition.
-        partition: TopicPartition,
-        /// Why.
-        source: LogOpenError,
-    },
-    /// A partition that was recovered could not be made durable.
-    #[error("partition {partition}: {source}")]
-    Checkpoint {
-        /// The partition.
-        partition: TopicPartition,
-        /// Why.
-        source: ChangeError,
     },
     /// A system call failed.
     #[error(transparent)]

@@ -24,7 +24,10 @@ use crate::{
         },
     },
     options::{EngineOptions, Housekeeping},
-    topic::{Catalog, FoundPartition, Stage, Survey, Topic, TopicConfig},
+    topic::{
+        Catalog, ConfigError, FoundPartition, OfflinePartition, OfflineReason, Stage, Survey,
+        Topic, TopicConfig,
+    },
     types::{TopicId, TopicName, TopicPartition},
 };
 
@@ -64,16 +67,32 @@ struct Job {
     log_dir: usize,
     path: PathBuf,
     config: TopicConfig,
+    /// What of the topic's settings is refused.
+    refused: Option<ConfigError>,
     /// The topic's id, where the catalog knows it.
     id: Option<TopicId>,
 }
 
-/// A partition that was opened.
+/// A partition that was looked at.
 struct Opened {
-    log: Arc<PartitionLog>,
-    report: RecoveryReport,
+    name: TopicName,
+    state: Result<(Arc<PartitionLog>, RecoveryReport), OfflinePartition>,
     config: TopicConfig,
     id: Option<TopicId>,
+}
+
+/// Why a partition was not opened.
+enum NotOpened {
+    /// It alone.
+    Offline(OfflineReason),
+    /// With the engine: its folders are not what they are said to be.
+    Engine(OpenError),
+}
+
+impl<E: Into<OfflineReason>> From<E> for NotOpened {
+    fn from(error: E) -> Self {
+        Self::Offline(error.into())
+    }
 }
 
 impl Opening {
@@ -141,7 +160,8 @@ impl Opening {
                     return Err(OpenError::MissingPartition { partition, log_dirs });
                 };
                 let (config, id) = (entry.config.clone(), Some(entry.id));
-                jobs.push(Job { partition, log_dir, path, config, id });
+                let refused = entry.refused.first().map(|refused| refused.error.clone());
+                jobs.push(Job { partition, log_dir, path, config, refused, id });
             }
         }
         for (partition, FoundPartition { log_dir, path }) in found {
@@ -154,7 +174,7 @@ impl Opening {
                 self.report.adopted.push(partition.topic.clone());
             }
             let config = self.options.adopted_topics.clone();
-            jobs.push(Job { partition, log_dir, path, config, id: None });
+            jobs.push(Job { partition, log_dir, path, config, refused: None, id: None });
         }
         Ok(jobs)
     }
@@ -176,20 +196,40 @@ impl Opening {
         first_error.map_or(Ok(all), Err)
     }
 
-    fn open_partition(&self, job: Job) -> Result<Opened, OpenError> {
-        let Job { partition, log_dir, path, config, id } = job;
-        let id = self.topic_id(&path, id)?;
-        let (dir, clock) = (&self.dirs[log_dir], self.options.clock.clone());
-        let (log, report) =
-            UnrecoveredLog::open(dir, &partition, self.options.log_config(&config), clock)
-                .and_then(UnrecoveredLog::recover)
-                .map_err(|source| OpenError::Partition { partition: partition.clone(), source })?;
+    /// What cannot be opened for reasons of its own is offline.
+    fn open_partition(&self, mut job: Job) -> Result<Opened, OpenError> {
+        let state = match self.open_log(&mut job) {
+            Ok(opened) => Ok(opened),
+            Err(NotOpened::Engine(error)) => return Err(error),
+            Err(NotOpened::Offline(reason)) => {
+                let Job { partition, path, .. } = &job;
+                tracing::error!(%partition, %reason, "offline: it could not be opened");
+                Err(OfflinePartition {
+                    partition: partition.clone(),
+                    path: path.clone(),
+                    log_dir: self.dirs[job.log_dir].clone(),
+                    reason: Arc::new(reason),
+                })
+            }
+        };
+        let Job { partition, config, id, .. } = job;
+        Ok(Opened { name: partition.topic, state, config, id })
+    }
+
+    /// Opens a partition's log, and finds its topic's id where it is not known yet.
+    fn open_log(&self, job: &mut Job) -> Result<(Arc<PartitionLog>, RecoveryReport), NotOpened> {
+        job.id = self.topic_id(&job.path, job.id)?;
+        if let Some(error) = job.refused.take() {
+            return Err(error.into());
+        }
+        let (dir, clock) = (&self.dirs[job.log_dir], self.options.clock.clone());
+        let config = self.options.log_config(&job.config);
+        let (log, report) = UnrecoveredLog::open(dir, &job.partition, config, clock)?.recover()?;
         if !report.clean {
             tracing::warn!(?report, "recovered");
-            log.checkpoint()
-                .map_err(|source| OpenError::Checkpoint { partition: partition.clone(), source })?;
+            log.checkpoint()?;
         }
-        Ok(Opened { log: Arc::new(log), report, config, id })
+        Ok((Arc::new(log), report))
     }
 
     /// The topic's id by the partition's folder. A topic of ours has one there, a broker's may.
@@ -197,7 +237,7 @@ impl Opening {
         &self,
         path: &std::path::Path,
         expected: Option<TopicId>,
-    ) -> Result<Option<TopicId>, OpenError> {
+    ) -> Result<Option<TopicId>, NotOpened> {
         let storage: &Storage = &self.options.storage;
         let found = match (read_partition_metadata(storage, path), expected) {
             (Ok(found), _) => found,
@@ -210,9 +250,11 @@ impl Opening {
         match (expected, found) {
             (Some(expected), Some(found)) if expected != found => {
                 let path = path.join(PARTITION_METADATA);
-                return Err(OpenError::WrongTopic { path, expected, found });
+                return Err(NotOpened::Engine(OpenError::WrongTopic { path, expected, found }));
             }
-            (Some(expected), None) => write_partition_metadata(storage, path, expected)?,
+            (Some(expected), None) => {
+                write_partition_metadata(storage, path, expected).map_err(CheckpointError::Io)?;
+            }
             _ => {}
         }
         Ok(expected.or(found))
@@ -222,7 +264,7 @@ impl Opening {
     fn settle(&mut self, opened: &[Opened]) -> Result<(), OpenError> {
         if !self.gone.is_empty() {
             self.dirs.iter().try_for_each(|dir| dir.forget(&self.gone)).map_err(IoError::from)?;
-        } else if opened.iter().any(|opened| !opened.report.clean) {
+        } else if opened.iter().any(|it| it.state.as_ref().is_ok_and(|(_, it)| !it.clean)) {
             self.dirs.iter().try_for_each(|dir| dir.persist()).map_err(IoError::from)?;
         }
         if self.catalog_changed {
@@ -235,7 +277,7 @@ impl Opening {
     fn into_engine(mut self, opened: Vec<Opened>) -> Result<Engine, OpenError> {
         let mut topics: BTreeMap<TopicName, Vec<Opened>> = BTreeMap::new();
         for opened in opened {
-            let name = opened.log.partition().topic.clone();
+            let name = opened.name.clone();
             match topics.entry(name) {
                 btree_map::Entry::Vacant(place) => drop(place.insert(vec![opened])),
                 btree_map::Entry::Occupied(mut place) => place.get_mut().push(opened),
@@ -247,6 +289,7 @@ impl Opening {
             all.insert(name, Arc::new(topic));
         }
         self.report.partitions.sort_by(|a, b| a.partition.cmp(&b.partition));
+        self.report.offline.sort_by(|a, b| a.partition.cmp(&b.partition));
         let options = self.options;
         let registry = Registry {
             catalog: self.catalog,
@@ -282,14 +325,23 @@ fn assemble(
 ) -> Result<Topic, OpenError> {
     let id = opened.iter().find_map(|opened| opened.id).unwrap_or(TopicId::ZERO);
     let config = opened.first().map(|opened| opened.config.clone()).unwrap_or_default();
-    let mut logs = Vec::with_capacity(opened.len());
-    for Opened { log, report: recovery, id: found, .. } in opened {
+    let (mut logs, mut offline) = (Vec::with_capacity(opened.len()), Vec::new());
+    for Opened { state, id: found, .. } in opened {
         if let Some(found) = found.filter(|found| *found != id) {
-            let path = log.path().join(PARTITION_METADATA);
+            let path = state.as_ref().map_or_else(|it| &*it.path, |(log, _)| log.path());
+            let path = path.join(PARTITION_METADATA);
             return Err(OpenError::WrongTopic { path, expected: id, found });
         }
-        report.partitions.push(recovery);
-        logs.push(log);
+        match state {
+            Ok((log, recovery)) => {
+                report.partitions.push(recovery);
+                logs.push(log);
+            }
+            Err(it) => {
+                report.offline.push(it.clone());
+                offline.push(it);
+            }
+        }
     }
-    Ok(Topic::new(name.clone(), id, number, config, logs))
+    Ok(Topic::new(name.clone(), id, number, config, logs).with_offline(offline))
 }

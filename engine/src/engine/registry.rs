@@ -81,7 +81,10 @@ impl Shared {
         self.check_name(&registry.catalog, &name)?;
         let plans = self.plan(&name, partitions)?;
         let id = TopicId::random(&mut registry.rng);
-        let entry = |stage| CatalogEntry { id, partitions, stage, config: config.clone() };
+        let entry = |stage| {
+            let (config, refused) = (config.clone(), Vec::new());
+            CatalogEntry { id, partitions, stage, config, refused }
+        };
         registry.set(self, &name, Some(entry(Stage::Creating)))?;
         let made = self.make_partitions(&plans, &config, id).and_then(|logs| {
             registry.set(self, &name, Some(entry(Stage::Live)))?;
@@ -201,6 +204,7 @@ impl Shared {
             partitions: topic.partition_count(),
             stage: Stage::Deleting,
             config: topic.config().clone(),
+            refused: Vec::new(),
         };
         let before = registry.catalog.topics.get(name).cloned();
         let begun = registry.set(self, name, Some(entry));
@@ -222,14 +226,17 @@ impl Shared {
         let storage = &self.options.storage;
         let delay = Duration::from_millis(topic.config().file_delete_delay_ms as u64);
         let at = self.options.clock.monotonic().saturating_add(delay);
-        let mut partitions = Vec::with_capacity(topic.partitions().len());
-        for log in topic.partitions() {
-            partitions.push(log.partition().clone());
+        let served = topic.partitions().iter().map(|log| (log.partition(), log.dir(), log.path()));
+        let offline =
+            topic.offline().iter().map(|it| (&it.partition, &it.log_dir, it.path.as_path()));
+        let mut partitions = Vec::new();
+        for (partition, dir, from) in served.chain(offline) {
+            partitions.push(partition.clone());
             // An earlier try may have come this far.
-            if storage.exists(log.path())? {
+            if storage.exists(from)? {
                 let id = registry.rng.u128(..);
-                let path = log.dir().path().join(deleted_name(log.partition(), id));
-                storage.rename(log.path(), &path)?;
+                let path = dir.path().join(deleted_name(partition, id));
+                storage.rename(from, &path)?;
                 registry.trash.push(Trash { at, path });
             }
         }

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     log::{LogDir, PartitionLog, RecoveryReport},
+    topic::OfflinePartition,
     types::TopicName,
 };
 
@@ -12,8 +13,10 @@ use crate::{
 pub struct EngineReport {
     /// The log dirs.
     pub log_dirs: Vec<LogDirReport>,
-    /// Each partition, by name and number.
+    /// Each partition that was opened, by name and number.
     pub partitions: Vec<RecoveryReport>,
+    /// Each partition that could not be opened, by name and number. The engine goes on without it.
+    pub offline: Vec<OfflinePartition>,
     /// Topics that were found, not created by an engine: a broker's.
     pub adopted: Vec<TopicName>,
     /// Folders that were left alone: they are no partition of a topic here.
@@ -36,9 +39,10 @@ pub struct LogDirReport {
 }
 
 impl EngineReport {
-    /// Whether nothing had to be checked, cut or made anew.
+    /// Whether everything was opened, and nothing had to be checked, cut or made anew.
     pub fn is_clean(&self) -> bool {
         self.damaged_catalogs.is_empty()
+            && self.offline.is_empty()
             && self.log_dirs.iter().all(|dir| dir.damaged_checkpoints.is_empty())
             && self
                 .partitions

@@ -5,7 +5,8 @@
 //! - names (creation, rename, removal) are durable after [`Disk::sync_dir`] of their folder, a folder's
 //!   own name after one of its parent; a file whose name was never synced vanishes whole, a rename not
 //!   synced is undone, a removal not synced comes back;
-//! - a failed sync loses the bytes for good, and the next one says nothing of it, as on Linux.
+//! - a failed sync loses the bytes for good, and the next one says nothing of it, as on Linux: reads
+//!   still show them, from the page cache; only [`Open::Direct`] shows what the device has.
 //!
 //! All that it does follows from the calls and the seeds: no time, no randomness, no hash order.
 
@@ -56,6 +57,7 @@ struct State {
     free: u64,
     wall_ms: i64,
     operations: u64,
+    bytes_read: u64,
     /// Operations until the power goes off.
     until_off: Option<u64>,
     off: bool,
@@ -70,6 +72,7 @@ struct State {
 struct OpenFile {
     node: NodeId,
     writable: bool,
+    direct: bool,
 }
 
 impl Default for ForgetfulDisk {
@@ -89,6 +92,7 @@ impl ForgetfulDisk {
             free: AMPLE,
             wall_ms: 0,
             operations: 0,
+            bytes_read: 0,
             until_off: None,
             off: false,
             lies: false,
@@ -181,6 +185,11 @@ impl ForgetfulDisk {
         self.0.lock().operations
     }
 
+    /// Bytes that were read from files so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.0.lock().bytes_read
+    }
+
     fn from_state(state: State) -> Self {
         Self(Arc::new(Mutex::new(state)))
     }
@@ -208,12 +217,19 @@ impl Disk for ForgetfulDisk {
         let node = match (found, how) {
             (Some(_), Open::CreateNew) => return Err(ErrorKind::AlreadyExists.into()),
             (Some(node), _) => node,
-            (None, Open::Read | Open::Write) => return Err(ErrorKind::NotFound.into()),
+            (None, Open::Read | Open::Direct | Open::Write) => {
+                return Err(ErrorKind::NotFound.into());
+            }
             (None, Open::Create | Open::CreateNew) => state.create_file(path)?,
         };
-        state.tree.file(node)?;
+        let content = &mut state.tree.file_mut(node)?.content;
+        let direct = how == Open::Direct;
+        if direct {
+            content.drop_clean();
+        }
         let number = state.first_handle + state.open.len() as u64;
-        state.open.push(OpenFile { node, writable: how != Open::Read });
+        let writable = !matches!(how, Open::Read | Open::Direct);
+        state.open.push(OpenFile { node, writable, direct });
         Ok(Handle::Simulated(number))
     }
 
@@ -273,8 +289,8 @@ impl Disk for ForgetfulDisk {
         Ok(folder.now.iter().map(describe).collect())
     }
 
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.change()?.tree.create_folders(dir)
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.change()?.tree.create_folder(dir)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -389,8 +405,12 @@ impl State {
         if strikes(&mut self.failing_read) {
             return Err(Errno::IO.into());
         }
-        let node = self.opened(file)?.node;
-        Ok(self.tree.file(node)?.content.read(position, into))
+        let OpenFile { node, direct, .. } = self.opened(file)?;
+        let content = &self.tree.file(node)?.content;
+        let count =
+            if direct { content.read_direct(position, into) } else { content.read(position, into) };
+        self.bytes_read += count as u64;
+        Ok(count)
     }
 
     fn write(&mut self, file: &Handle, position: u64, data: &[Vec<u8>]) -> io::Result<usize> {

@@ -30,6 +30,13 @@ use crate::error::IoError;
 pub enum Open {
     /// An existing file, to read.
     Read,
+    /// An existing file, to read what stands on the device: after a failed write-back the page cache
+    /// shows bytes as clean that the device lacks. Bytes that wait for write-back are written first; what
+    /// else the cache holds of the file is dropped, so that reads through it say the same from now on.
+    ///
+    /// Where the file system refuses to read past its cache (`O_DIRECT`: tmpfs before Linux 6.6, some
+    /// network file systems, systems other than Linux) that drop is all there is.
+    Direct,
     /// An existing file, to read and write.
     Write,
     /// To read and write; made when absent. The entry is durable after [`Disk::sync_dir`].
@@ -43,6 +50,8 @@ pub enum Open {
 pub enum Handle {
     /// A descriptor of the operating system.
     Os(Arc<std::fs::File>),
+    /// One that reads past the page cache, and so by whole, aligned blocks ([`Open::Direct`]).
+    Direct(Arc<std::fs::File>),
     /// A simulated disk's open file, by its number.
     Simulated(u64),
 }
@@ -144,8 +153,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn allocate(&self, file: &Handle, len: u64) -> io::Result<()>;
     /// The entries of a folder, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
-    /// Makes a folder and those above it. No error when it exists.
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Makes a folder; those above it must be there. `ErrorKind::AlreadyExists` when it is.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Renames a file or folder, replacing a file that stands in the way.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
@@ -227,9 +236,34 @@ impl Storage {
         }
     }
 
-    /// Makes a folder and those above it.
+    /// Makes a folder and those above it, durably: the entry of each is synced before the next is made.
+    /// The entry of the deepest one that is there already is synced too: whoever made it may have died
+    /// before.
     pub fn create_dir_all(&self, dir: &Path) -> Result<(), IoError> {
-        self.0.create_dir_all(dir).map_err(|error| IoError::new("create folder", dir, error))
+        let Some(parent) = parent_of(dir) else { return Ok(()) };
+        match self.0.open(dir, Open::Read) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.create_dir_all(parent)?;
+                self.0
+                    .create_dir(dir)
+                    .map_err(|error| IoError::new("create folder", dir, error))?;
+                self.sync_dir(parent)
+            }
+            _ => match self.sync_dir(parent) {
+                // Not made by us, who may not even look into the folder above.
+                Err(error) if error.source.kind() == ErrorKind::PermissionDenied => Ok(()),
+                other => other,
+            },
+        }
+    }
+
+    /// What is read of a file from now on is what stands on the device ([`Open::Direct`]); no error where
+    /// there is no such file.
+    pub fn drop_cached(&self, path: &Path) -> Result<(), IoError> {
+        match self.open(path, Open::Direct) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Renames a file or folder; durable after [`Storage::sync_dir`] of its parent.

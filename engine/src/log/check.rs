@@ -1,11 +1,14 @@
 //! The check of a log after a crash, from the recovery point on, and what is done where it stops.
+//!
+//! What it believes it reads from the device: after a failed sync the page cache shows bytes that the
+//! device lacks, and the next sync says nothing of it.
 
 use std::sync::Arc;
 
 use super::{
     Cut, DamagedRange, OpenError,
-    damage::{Finding, Verdict, judge},
-    folder::{Folder, remove_segment},
+    damage::{Finding, Verdict, judge, survey},
+    folder::{Folder, INDEXES, remove_segment},
     recover::{Recovered, UnrecoveredLog},
     state::PartitionState,
 };
@@ -13,15 +16,19 @@ use crate::{
     error::Corruption,
     io::{Open, SyncKind},
     segment::{
-        ActiveSegment, Damage, ScanStart, Seals, Segment, SegmentError, Suffix, Trust, file_path,
-        scan,
+        ActiveSegment, Damage, SEALS_FILE, Scan, ScanStart, Seals, Segment, SegmentError, Suffix,
+        Trust, file_path,
     },
-    types::Offset,
+    types::{Durability, Offset},
 };
 
 impl UnrecoveredLog {
     /// Checks every batch from the recovery point on.
-    pub(super) fn check(&self, folder: &Folder, seals: &mut Seals) -> Result<Recovered, OpenError> {
+    pub(super) fn check(
+        &self,
+        folder: &mut Folder,
+        seals: &mut Seals,
+    ) -> Result<Recovered, OpenError> {
         let point = self.start.recovery_point;
         // The segment before the recovery point is looked at too where one begins at that point: it may
         // have been rolled since, and its trimming lost.
@@ -31,24 +38,37 @@ impl UnrecoveredLog {
             .zip(&folder.logs[1..])
             .map(|((base, len), (next, _))| self.sealed(*base, *len, *next, seals))
             .collect();
-        let mut checked = Checked { from: None, bytes: 0, next: folder.logs[first].0 };
-        for (place, (base, _)) in folder.logs.iter().enumerate().skip(first) {
+        let next = folder.logs[first].0;
+        let mut checked = Checked { from: None, bytes: 0, next, buried: Vec::new() };
+        for (base, _) in &folder.logs[first..] {
+            for suffix in INDEXES {
+                self.storage().drop_cached(&file_path(&self.path, *base, suffix))?;
+            }
+        }
+        let mut place = first;
+        while place < folder.logs.len() {
             if let Some(found) = self.check_one(folder, place, point, &mut checked)? {
                 return self.stop(folder, &found, seals, sealed, &checked);
             }
-            if place + 1 < folder.logs.len() {
-                sealed.push(self.reseal(*base, seals, &sealed)?);
+            let (base, len) = folder.logs[place];
+            place += 1;
+            match folder.logs.get(place) {
+                Some((next, _)) if checked.has_buried(base) => {
+                    sealed.push(self.sealed(base, len, *next, seals));
+                }
+                Some(_) => sealed.push(self.reseal(base, seals, &sealed, &checked)?),
+                None => {}
             }
         }
-        let (last, _) = folder.logs[folder.logs.len() - 1];
-        let active = self.reopen(last, seals, &sealed)?;
+        let (last, _) = folder.logs[place - 1];
+        let active = self.reopen(last, seals, &sealed, &checked)?;
         self.end(folder, &checked, sealed, active, seals)
     }
 
     /// Checks one segment; gives the place where it stops.
     fn check_one(
         &self,
-        folder: &Folder,
+        folder: &mut Folder,
         place: usize,
         point: Offset,
         checked: &mut Checked,
@@ -58,22 +78,40 @@ impl UnrecoveredLog {
             let (next, damage) = (checked.next, gap(corruption, 0));
             return Ok(Some(Stop { place, base, valid_end: 0, next, damage }));
         }
+        let path = file_path(&self.path, base, Suffix::Log);
+        let device = self.storage().open(&path, Open::Direct)?;
         let start = self.start_of_scan(base, len, point);
         checked.from.get_or_insert(start.expected_offset);
         checked.bytes += len - start.position.min(len);
-        let path = file_path(&self.path, base, Suffix::Log);
-        let file = self.storage().open(&path, Open::Write)?;
-        let scan = scan(&file, base, start, len, self.config.compacted, |_, _| {})?;
-        checked.next = scan.next_offset;
-        let Some(damage) = scan.damage else { return Ok(None) };
+        let Some(found) = self.scan_around_buried(folder, place, &device, start, checked)? else {
+            return Ok(None);
+        };
+        let Scan { valid_end, next_offset: next, damage: Some(damage) } = found else {
+            return Ok(None);
+        };
         let following = folder.logs.get(place + 1).map(|(next, _)| *next);
-        if self.is_reserve(&damage, scan.next_offset, following) {
-            file.set_len(scan.valid_end)?;
+        if self.is_reserve(&damage, next, following) {
+            let file = self.storage().open(&path, Open::Write)?;
+            file.set_len(valid_end)?;
             file.sync(SyncKind::All)?;
             return Ok(None);
         }
-        let (valid_end, next) = (scan.valid_end, scan.next_offset);
         Ok(Some(Stop { place, base, valid_end, next, damage }))
+    }
+
+    /// Base offset of the first segment that is not as it was sealed, or that does not reach up to the next
+    /// one: a file was lost or cut, and to believe the recovery point would pass over a gap.
+    pub(super) fn first_in_doubt(&self, folder: &Folder, seals: &Seals) -> Option<Offset> {
+        // Another program's cleaning changes lengths, and leaves gaps.
+        let pairs = folder.logs.windows(2).filter(|_| !self.config.compacted);
+        let is_in_doubt = |base, len, next| {
+            let seal = seals.get(base);
+            seal.is_some_and(|seal| seal.log_len != len || seal.next_offset != next)
+        };
+        pairs
+            .map(|pair| (pair[0], pair[1].0))
+            .find(|((base, len), next)| is_in_doubt(*base, *len, *next))
+            .map(|((base, _), _)| base)
     }
 
     /// Whether nothing is missing where the batches of a segment end before its file does: the next
@@ -137,7 +175,8 @@ impl UnrecoveredLog {
 
     /// Segments must follow each other, unless compaction or deletion took what was between.
     fn missing_before(&self, base: Offset, expected: Offset) -> Option<Corruption> {
-        let missing = base != expected && !(self.config.compacted && base > expected);
+        let may_miss = self.config.compacted || base <= self.deleted_below();
+        let missing = base != expected && !(may_miss && base > expected);
         missing.then(|| {
             let path = file_path(&self.path, base, Suffix::Log);
             Corruption::new(path, 0, "base offset of the segment", expected, base)
@@ -167,8 +206,9 @@ impl UnrecoveredLog {
         base: Offset,
         seals: &mut Seals,
         before: &[Arc<Segment>],
+        checked: &Checked,
     ) -> Result<Arc<Segment>, OpenError> {
-        let active = self.reopen(base, seals, before)?;
+        let active = self.reopen(base, seals, before, checked)?;
         let (segment, seal) = active.seal().map_err(|failure| failure.error)?;
         seals.insert(seal);
         Ok(segment)
@@ -180,9 +220,13 @@ impl UnrecoveredLog {
         base: Offset,
         seals: &Seals,
         before: &[Arc<Segment>],
+        checked: &Checked,
     ) -> Result<ActiveSegment, OpenError> {
-        let (mut active, believed) = self.open_segment(base, seals)?;
-        self.restore_aborted(&mut active, before, believed)?;
+        let (mut active, mut believed) = self.open_segment(base, seals)?;
+        if checked.is_unearthed(base) {
+            believed = base;
+        }
+        self.restore_aborted(&mut active, before, &checked.buried, believed)?;
         Ok(active)
     }
 
@@ -213,12 +257,22 @@ impl UnrecoveredLog {
         checked: &Checked,
     ) -> Result<Recovered, OpenError> {
         let later = &folder.logs[found.place + 1..];
+        let durable_end = self.start.state.map_or(0, |state| state.durable_end);
+        let deleted = self.deleted_below();
+        if later.is_empty()
+            && found.damage.is_torn_tail()
+            && found.next < deleted
+            && durable_end <= deleted
+        {
+            // Only deleted records are damaged, and there are no others.
+            return self.empty(folder, checked, deleted);
+        }
         let verdict = judge(Finding {
             valid_until: found.next,
-            durable_end: self.start.state.map_or(0, |state| state.durable_end),
+            durable_end,
             reach: found.reach(later),
             later_segments: later.iter().any(|(_, len)| *len > 0),
-            durability: self.config.durability,
+            durability: self.promised()?,
             on_damage: self.config.on_damage,
         });
         tracing::warn!(partition = %self.partition, ?verdict, cause = %found.damage.corruption, "damaged log");
@@ -242,11 +296,19 @@ impl UnrecoveredLog {
             Some(before) => {
                 remove_segment(self.storage(), &self.path, found.base)?;
                 self.storage().sync_dir(&self.path)?;
-                self.reopen(before.base_offset(), seals, &sealed)?
+                self.reopen(before.base_offset(), seals, &sealed, checked)?
             }
-            None => self.reopen(found.base, seals, &sealed)?,
+            None => self.reopen(found.base, seals, &sealed, checked)?,
         };
         Ok(checked.recovered(sealed, active, Some(cut), Vec::new()))
+    }
+
+    /// What the acknowledgements of this log meant. Kafka's are `Written`, whatever is asked for from now
+    /// on: a log was ours where our checkpoint knows it, or where our seals stand beside it.
+    fn promised(&self) -> Result<Durability, OpenError> {
+        let is_ours =
+            self.start.state.is_some() || self.storage().exists(&self.path.join(SEALS_FILE))?;
+        Ok(if is_ours { self.config.durability } else { Durability::Written })
     }
 
     /// Before anything is cut, the checkpoints cease to speak of it: they would vouch for what is
@@ -293,12 +355,17 @@ impl UnrecoveredLog {
                     resumes_at: Some((0, *base)),
                 });
             }
-            let valid_end = self.survey(*base, *len, &mut end, &mut ranges)?;
+            let file = file_path(&self.path, *base, Suffix::Log);
+            let file = self.storage().open(&file, Open::Direct)?;
+            let gaps_allowed = self.config.compacted;
+            let valid_end = survey(&file, *base, *len, gaps_allowed, &mut end, &mut ranges)?;
             let next = folder.logs.get(place + 1).map_or(end, |(next, _)| *next);
             if *len > 0 {
                 sealed.push(self.sealed(*base, valid_end, next, seals));
             }
         }
+        let deleted = self.deleted_below();
+        ranges.retain(|range| range.resumes_at.is_none_or(|(_, offset)| offset > deleted));
         if ranges.is_empty() {
             ranges.push(DamagedRange {
                 corruption: found.damage.corruption.clone(),
@@ -322,46 +389,17 @@ impl UnrecoveredLog {
             if exists { self.open_segment(base, seals)?.0 } else { self.new_segment(base)? };
         Ok((active, ranges))
     }
-
-    /// Finds all damage in one segment. Gives the byte behind its last batch; `end` rises to the offset
-    /// there.
-    fn survey(
-        &self,
-        base: Offset,
-        len: u64,
-        end: &mut Offset,
-        ranges: &mut Vec<DamagedRange>,
-    ) -> Result<u64, OpenError> {
-        let file = self.storage().open(&file_path(&self.path, base, Suffix::Log), Open::Read)?;
-        let mut start = ScanStart { position: 0, expected_offset: base };
-        let mut valid_end = 0;
-        loop {
-            let scan = scan(&file, base, start, len, self.config.compacted, |_, _| {})?;
-            if scan.valid_end > start.position {
-                (*end, valid_end) = ((*end).max(scan.next_offset), scan.valid_end);
-            }
-            let Some(damage) = scan.damage else { return Ok(valid_end) };
-            let resumes = damage.resumes_at.filter(|(position, _)| *position > damage.position);
-            ranges.push(DamagedRange {
-                corruption: damage.corruption,
-                segment: base,
-                position: damage.position,
-                offset: scan.next_offset,
-                resumes_at: resumes.map(|(position, header)| (position, header.base_offset)),
-            });
-            let Some((position, header)) = resumes else { return Ok(valid_end) };
-            start = ScanStart { position, expected_offset: header.base_offset };
-        }
-    }
 }
 
 /// How far the check came.
-struct Checked {
+pub(super) struct Checked {
     /// Where it began.
     from: Option<Offset>,
     bytes: u64,
     /// Offset behind the last batch.
-    next: Offset,
+    pub(super) next: Offset,
+    /// Damage that deleted records alone have, oldest first.
+    pub(super) buried: Vec<DamagedRange>,
 }
 
 impl Checked {
@@ -373,7 +411,8 @@ impl Checked {
         damage: Vec<DamagedRange>,
     ) -> Recovered {
         let checked_from = self.from.unwrap_or(self.next);
-        Recovered { sealed, active, cut, damage, checked_from, checked_bytes: self.bytes }
+        let (buried, checked_bytes) = (self.buried.clone(), self.bytes);
+        Recovered { sealed, active, cut, damage, buried, checked_from, checked_bytes }
     }
 }
 

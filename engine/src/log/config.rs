@@ -1,8 +1,12 @@
 //! A partition's settings, under Kafka's names and with its defaults (4.x).
 
-use std::time::Duration;
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
-use crate::{limits::MAX_GROUP_BYTES, record::TimestampType, types::Durability};
+use crate::{
+    limits::{BATCH_HEADER, MAX_GROUP_BYTES, TIME_INDEX_ENTRY},
+    record::TimestampType,
+    types::Durability,
+};
 
 /// What happens at the next open when acknowledged data is found damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,9 +72,67 @@ impl LogConfig {
     /// Default of `producer.id.expiration.ms`: 1 day.
     pub const PRODUCER_ID_EXPIRATION_MS: i64 = 24 * 3600 * 1000;
 
+    /// Range of `segment.bytes`: the header of one batch, up to what a position in an index can say. (Kafka 4
+    /// asks for 1 MiB or more; smaller ones are as right, and tests want them.)
+    pub const SEGMENT_BYTES_RANGE: RangeInclusive<i32> = BATCH_HEADER as i32..=i32::MAX;
+    /// Range of `segment.index.bytes`: an entry, and the one that the end of a segment adds.
+    pub const SEGMENT_INDEX_BYTES_RANGE: RangeInclusive<i32> =
+        2 * TIME_INDEX_ENTRY as i32..=i32::MAX;
+    /// Range of `max.message.bytes`: up to what one append takes.
+    pub const MAX_MESSAGE_BYTES_RANGE: RangeInclusive<i32> = 0..=MAX_GROUP_BYTES as i32;
+
+    /// Checks every setting's range. Opening a log does so.
+    pub fn validate(&self) -> Result<(), LogConfigError> {
+        let widened =
+            |range: RangeInclusive<i32>| i128::from(*range.start())..=i128::from(*range.end());
+        let from = |least: i128| least..=i128::from(i64::MAX);
+        for (setting, found, range) in [
+            ("segment.bytes", self.segment_bytes.into(), widened(Self::SEGMENT_BYTES_RANGE)),
+            ("segment.ms", self.segment_ms.into(), from(1)),
+            ("segment.jitter.ms", self.segment_jitter_ms.into(), from(0)),
+            ("index.interval.bytes", self.index_interval_bytes.into(), widened(0..=i32::MAX)),
+            (
+                "segment.index.bytes",
+                self.segment_index_bytes.into(),
+                widened(Self::SEGMENT_INDEX_BYTES_RANGE),
+            ),
+            ("retention.ms", self.retention_ms.into(), from(-1)),
+            ("retention.bytes", self.retention_bytes.into(), from(-1)),
+            (
+                "max.message.bytes",
+                self.max_message_bytes as i128,
+                widened(Self::MAX_MESSAGE_BYTES_RANGE),
+            ),
+            ("producer.id.expiration.ms", self.producer_id_expiration_ms.into(), from(0)),
+        ] {
+            if !range.contains(&found) {
+                return Err(LogConfigError { setting, found, range });
+            }
+        }
+        Ok(())
+    }
+
     /// The largest group of batches that one append takes: it must fit one segment.
     pub fn max_group_bytes(&self) -> usize {
         MAX_GROUP_BYTES.min(self.segment_bytes as usize)
+    }
+}
+
+/// A setting that is out of range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct LogConfigError {
+    /// Kafka's name of the setting.
+    pub setting: &'static str,
+    /// Its value.
+    pub found: i128,
+    /// The values that it may have.
+    pub range: RangeInclusive<i128>,
+}
+
+impl fmt::Display for LogConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { setting, found, range } = self;
+        write!(f, "{setting}: expected {} to {}, found {found}", range.start(), range.end())
     }
 }
 
@@ -94,6 +156,45 @@ impl Default for LogConfig {
             producer_id_expiration_ms: Self::PRODUCER_ID_EXPIRATION_MS,
             durability: Durability::default(),
             on_damage: OnDamage::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_named_with_value_and_range() {
+        let good = LogConfig::default;
+        assert_eq!(good().validate(), Ok(()));
+        for (bad, setting, found) in [
+            (LogConfig { segment_bytes: 0, ..good() }, "segment.bytes", 0),
+            (LogConfig { segment_bytes: 1 << 31, ..good() }, "segment.bytes", 1 << 31),
+            (LogConfig { segment_ms: 0, ..good() }, "segment.ms", 0),
+            (LogConfig { segment_jitter_ms: -1, ..good() }, "segment.jitter.ms", -1),
+            (
+                LogConfig { index_interval_bytes: u32::MAX, ..good() },
+                "index.interval.bytes",
+                u32::MAX.into(),
+            ),
+            (LogConfig { segment_index_bytes: 23, ..good() }, "segment.index.bytes", 23),
+            (LogConfig { retention_ms: -2, ..good() }, "retention.ms", -2),
+            (LogConfig { retention_bytes: -2, ..good() }, "retention.bytes", -2),
+            (
+                LogConfig { max_message_bytes: MAX_GROUP_BYTES + 1, ..good() },
+                "max.message.bytes",
+                MAX_GROUP_BYTES as i128 + 1,
+            ),
+            (
+                LogConfig { producer_id_expiration_ms: -1, ..good() },
+                "producer.id.expiration.ms",
+                -1,
+            ),
+        ] {
+            let error = bad.validate().unwrap_err();
+            assert_eq!((error.setting, error.found), (setting, found), "{error}");
+            assert!(!error.range.contains(&found), "{error}");
         }
     }
 }

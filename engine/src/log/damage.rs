@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Cut, OnDamage, folder::remove_segment};
+use super::{Cut, DamagedRange, OnDamage, folder::remove_segment};
 use crate::{
     error::{Corruption, IoError},
     io::{File, Open, Storage, SyncKind},
     limits::MAX_GROUP_BYTES,
-    segment::{Suffix, file_name, file_path},
+    segment::{Damage, ScanStart, Scanner, SegmentError, Suffix, file_name, file_path},
     types::{Durability, Offset},
 };
 
@@ -49,6 +49,44 @@ pub(super) fn judge(finding: Finding) -> Verdict {
         (true, OnDamage::Refuse, _) => Verdict::Refuse,
         (true, OnDamage::Cut, _) | (false, _, 1..) => Verdict::CutAndKeepAside,
         (false, _, 0) => Verdict::CutTail,
+    }
+}
+
+impl DamagedRange {
+    /// A damage of the segment at `segment`, where the offset `offset` would stand.
+    pub(super) fn of(damage: &Damage, segment: Offset, offset: Offset) -> Self {
+        Self {
+            corruption: damage.corruption.clone(),
+            segment,
+            position: damage.position,
+            offset,
+            resumes_at: damage.resumes_at.map(|(position, header)| (position, header.base_offset)),
+        }
+    }
+}
+
+/// Finds all damage in the segment at `base`, of `len` bytes: reads it once. Gives the byte behind its last
+/// batch; `end` rises to the offset there.
+pub(super) fn survey(
+    file: &File,
+    base: Offset,
+    len: u64,
+    gaps_allowed: bool,
+    end: &mut Offset,
+    ranges: &mut Vec<DamagedRange>,
+) -> Result<u64, SegmentError> {
+    let mut scanner = Scanner::new(file, base, 0, len, gaps_allowed)?;
+    let mut start = ScanStart { position: 0, expected_offset: base };
+    let mut valid_end = 0;
+    loop {
+        let scan = scanner.advance(start, Offset::MAX)?;
+        if scan.valid_end > start.position {
+            (*end, valid_end) = ((*end).max(scan.next_offset), scan.valid_end);
+        }
+        let Some(damage) = scan.damage else { return Ok(valid_end) };
+        ranges.push(DamagedRange::of(&damage, base, scan.next_offset));
+        let Some((position, header)) = damage.resumes_at else { return Ok(valid_end) };
+        start = ScanStart { position, expected_offset: header.base_offset };
     }
 }
 
@@ -105,19 +143,24 @@ fn copy_aside(
         .expect("a folder holds fewer names than its entries and one");
     let path = dir.join(name);
     let aside = storage.open(&path, Open::CreateNew)?;
+    copy(file, from, &aside)?;
+    aside.sync(SyncKind::All)?;
+    storage.sync_dir(dir)?;
+    Ok(path)
+}
+
+/// Writes the bytes of `file` from `from` on into the empty file `to`.
+pub(super) fn copy(file: &File, from: u64, to: &File) -> Result<(), IoError> {
     let mut position = from;
     loop {
         let bytes = file.read_at(position, COPY_BYTES)?;
         if bytes.is_empty() {
-            break;
+            return Ok(());
         }
         let count = bytes.len() as u64;
-        aside.write_at(position - from, bytes)?;
+        to.write_at(position - from, bytes)?;
         position += count;
     }
-    aside.sync(SyncKind::All)?;
-    storage.sync_dir(dir)?;
-    Ok(path)
 }
 
 #[cfg(test)]

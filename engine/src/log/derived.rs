@@ -127,21 +127,23 @@ impl UnrecoveredLog {
     ) -> Result<ProducerStates, OpenError> {
         drop_snapshots_above(self.storage(), &self.path, log_end)?;
         let now = self.clock.wall_ms();
-        let (storage, damage) = (self.storage(), &found.damage);
-        let mut producers = producers_at(storage, &self.path, set, damage, log_end, now)?;
+        let (storage, damage) = (self.storage(), found.all_damage());
+        let mut producers = producers_at(storage, &self.path, set, &damage, log_end, now)?;
         rebuilt.extend(producers.damaged);
         producers.states.log_start_moved(log_start);
         let from = producers.snapshot.max(found.active.base_offset());
-        set_aborted(&mut found.active, from, producers.aborted)?;
+        let earlier = if damage.is_empty() { Vec::new() } else { entries(found.active.segment()) };
+        set_aborted(&mut found.active, from, producers.aborted, &earlier)?;
         Ok(producers.states)
     }
 
     /// Makes the index of a segment's aborted transactions say what the batches say from `believed` on:
-    /// below, the file is durable. `before` are the segments before.
+    /// below, the file is durable. `before` are the segments before, `damage` what of them is passed over.
     pub(super) fn restore_aborted(
         &self,
         active: &mut ActiveSegment,
         before: &[Arc<Segment>],
+        damage: &[DamagedRange],
         believed: Offset,
     ) -> Result<(), OpenError> {
         let (base, now) = (active.base_offset(), self.clock.wall_ms());
@@ -152,10 +154,12 @@ impl UnrecoveredLog {
         let mut aborted = Vec::new();
         for segment in before.iter().chain([active.segment()]) {
             if segment.next_offset() > states.end_offset() {
-                replay(segment, &[], &mut states, now, &mut aborted)?;
+                replay(segment, damage, &mut states, now, &mut aborted)?;
             }
         }
-        set_aborted(active, from, aborted)
+        let damaged = before.last().filter(|_| !damage.is_empty());
+        let earlier = damaged.map_or_else(Vec::new, |before| entries(before));
+        set_aborted(active, from, aborted, &earlier)
     }
 }
 
@@ -201,13 +205,27 @@ pub(super) fn producers_at(
     Ok(ProducersAt { states, snapshot, damaged, aborted })
 }
 
-/// From `from` on, `aborted` is what the batches say.
+/// The aborted transactions of a segment, as far as its index can be read.
+fn entries(segment: &Segment) -> Vec<AbortedTransaction> {
+    segment.transactions().map_or_else(|_| Vec::new(), |index| index.iter().collect())
+}
+
+/// From `from` on, `aborted` is what the batches say. Where some are damaged, `earlier` is what an index
+/// said before: the first batch of a transaction may be among them, or all but its marker.
 fn set_aborted(
     active: &mut ActiveSegment,
     from: Offset,
     mut aborted: Vec<AbortedTransaction>,
+    earlier: &[AbortedTransaction],
 ) -> Result<(), OpenError> {
     aborted.retain(|entry| entry.last_offset >= from);
+    for known in earlier.iter().filter(|it| (from..active.next_offset()).contains(&it.last_offset))
+    {
+        match aborted.iter_mut().find(|entry| entry.last_offset == known.last_offset) {
+            Some(entry) => entry.first_offset = entry.first_offset.min(known.first_offset),
+            None => aborted.push(*known),
+        }
+    }
     for known in active.segment().transactions()?.iter() {
         let is_known = aborted.iter().any(|entry| entry.last_offset == known.last_offset);
         // The batches that are left do not say what began before them.

@@ -15,7 +15,7 @@ use super::{
     },
     state::{
         Checkpoint, Closed, DirState, LogStartConflict, PartitionState, StartState, Witnesses,
-        own_states, start_of,
+        held, own_states, start_of,
     },
 };
 use crate::{
@@ -76,31 +76,36 @@ pub struct LogDir {
     commit: Arc<GroupCommit>,
     found: Witnesses,
     damaged: Vec<CheckpointError>,
-    held: Mutex<Held>,
+    writing: Mutex<Writing>,
     /// Partitions that are gone: what was found of them says nothing of a new one of that name.
     forgotten: Mutex<BTreeSet<TopicPartition>>,
 }
 
-type States = BTreeMap<TopicPartition, PartitionState>;
-
 /// What may be written, and the right to. Locked while a checkpoint is written, so that an older state
 /// never replaces a newer one, and nothing is written once the folder is given back.
 #[derive(Debug)]
-struct Held {
+struct Writing {
     /// What the next checkpoint says.
     states: States,
     /// `None` once the folder is given back.
     lock: Option<Box<dyn Lock>>,
 }
 
+#[derive(Debug)]
+struct States {
+    /// Each partition that is known, as it was found until its log tells more.
+    lines: BTreeMap<TopicPartition, PartitionState>,
+    /// Partitions whose log has told of itself. What Kafka's checkpoints say of the others stays.
+    told: BTreeSet<TopicPartition>,
+    /// Partitions that were refused as closed ([`LogStartConflict`]).
+    held: BTreeSet<TopicPartition>,
+}
+
 impl LogDir {
-    /// Opens a folder, made when absent: locks it, reads what its root says, then marks it as in use
+    /// Opens a folder, made when absent, durably: locks it, reads what its root says, then marks it as in use
     /// (the clean-shutdown marker is removed, `trunkline-state` says `open`), durably.
     pub fn open(storage: &Storage, path: &Path, strategy: Strategy) -> Result<Self, DirError> {
-        if !storage.exists(path)? {
-            storage.create_dir_all(path)?;
-            storage.sync_parent(path)?;
-        }
+        storage.create_dir_all(path)?;
         let lock =
             storage.lock(&path.join(LOCK_FILE)).map_err(|error| match error.source.kind() {
                 std::io::ErrorKind::WouldBlock => DirError::Locked { dir: path.into() },
@@ -110,18 +115,19 @@ impl LogDir {
         for error in &damaged {
             tracing::warn!(%error, "a checkpoint is damaged and not believed");
         }
-        let states = own_states(&found);
+        let (lines, held) = (own_states(&found), held(&found));
+        let states = States { lines, told: BTreeSet::new(), held };
         let dir = Self {
             storage: storage.clone(),
             path: path.into(),
             commit: GroupCommit::new(storage.clone(), strategy),
             found,
             damaged,
-            held: Mutex::new(Held { states, lock: Some(lock) }),
+            writing: Mutex::new(Writing { states, lock: Some(lock) }),
             forgotten: Mutex::default(),
         };
         remove_clean_shutdown(storage, path)?;
-        dir.write_state(Closed::Open, &dir.held.lock().states)?;
+        dir.write_state(Closed::Open, &dir.writing.lock().states)?;
         Ok(dir)
     }
 
@@ -161,7 +167,9 @@ impl LogDir {
     /// What the next checkpoint says of a partition. The partition's log tells it: a state from elsewhere
     /// may be overtaken by a truncation.
     pub(super) fn note(&self, partition: &TopicPartition, state: PartitionState) {
-        self.held.lock().states.insert(partition.clone(), state);
+        let states = &mut self.writing.lock().states;
+        states.lines.insert(partition.clone(), state);
+        states.told.insert(partition.clone());
     }
 
     /// Writes a partition's state to both checkpoints before it returns.
@@ -170,25 +178,32 @@ impl LogDir {
         partition: &TopicPartition,
         state: PartitionState,
     ) -> Result<(), PersistError> {
-        let mut held = self.writable()?;
-        let before = held.states.insert(partition.clone(), state);
-        let written = self.write(Closed::Open, &held.states);
+        let mut writing = self.writable()?;
+        let states = &mut writing.states;
+        let before = states.lines.insert(partition.clone(), state);
+        let is_first = states.told.insert(partition.clone());
+        let written = self.write(Closed::Open, states);
         if written.is_err() {
             // What was refused must not come true with another partition's checkpoint.
             match before {
-                Some(before) => held.states.insert(partition.clone(), before),
-                None => held.states.remove(partition),
+                Some(before) => states.lines.insert(partition.clone(), before),
+                None => states.lines.remove(partition),
             };
+            if is_first {
+                states.told.remove(partition);
+            }
         }
         Ok(written?)
     }
 
     /// Partitions are gone: no checkpoint speaks of them any more.
     pub fn forget(&self, partitions: &[TopicPartition]) -> Result<(), PersistError> {
-        let mut held = self.writable()?;
+        let mut writing = self.writable()?;
         self.forgotten.lock().extend(partitions.iter().cloned());
-        held.states.retain(|partition, _| !partitions.contains(partition));
-        Ok(self.write(Closed::Open, &held.states)?)
+        let states = &mut writing.states;
+        states.lines.retain(|partition, _| !partitions.contains(partition));
+        states.told.retain(|partition| !partitions.contains(partition));
+        Ok(self.write(Closed::Open, states)?)
     }
 
     /// Writes what was noted.
@@ -199,24 +214,24 @@ impl LogDir {
     /// Writes what was noted as final, then the clean-shutdown marker, and gives the folder back.
     /// Every partition must be closed.
     pub fn close(&self) -> Result<(), PersistError> {
-        let mut held = self.writable()?;
-        self.write(Closed::Clean, &held.states)?;
+        let mut writing = self.writable()?;
+        self.write(Closed::Clean, &writing.states)?;
         write_clean_shutdown(&self.storage, &self.path)?;
-        held.lock = None;
+        writing.lock = None;
         Ok(())
     }
 
     /// Gives the folder back as a crash would leave it, once a checkpoint under way is written. No
     /// partition may be written to any more.
     pub fn release(&self) {
-        self.held.lock().lock = None;
+        self.writing.lock().lock = None;
     }
 
     /// What is to be written, as long as the folder is ours.
-    fn writable(&self) -> Result<MutexGuard<'_, Held>, PersistError> {
-        let held = self.held.lock();
-        match held.lock {
-            Some(_) => Ok(held),
+    fn writable(&self) -> Result<MutexGuard<'_, Writing>, PersistError> {
+        let writing = self.writing.lock();
+        match writing.lock {
+            Some(_) => Ok(writing),
             None => Err(PersistError::Released { dir: self.path.clone() }),
         }
     }
@@ -237,14 +252,18 @@ impl LogDir {
     }
 
     fn write_state(&self, closed: Closed, states: &States) -> Result<(), IoError> {
-        DirState { closed, partitions: states.clone() }.store(&self.storage, &self.path)
+        let held = states.held.difference(&states.told);
+        let held = held.filter(|partition| states.lines.contains_key(partition)).cloned().collect();
+        let state = DirState { closed, partitions: states.lines.clone(), held };
+        state.store(&self.storage, &self.path)
     }
 
     fn write_kafkas(&self, states: &States) -> Result<(), IoError> {
         let found = &self.found;
         let write = |name: &str, found: &Checkpoint, of: fn(&PartitionState) -> Offset| {
-            let mut offsets = self.not_opened(found, states);
-            offsets.extend(states.iter().map(|(partition, state)| (partition.clone(), of(state))));
+            let mut offsets = self.not_told(found, states);
+            let told = states.lines.iter().filter(|(name, _)| states.told.contains(name));
+            offsets.extend(told.map(|(partition, state)| (partition.clone(), of(state))));
             write_offsets(&self.storage, &self.path.join(name), &offsets)
         };
         write(RECOVERY_POINTS, &found.recovery_points, |state| state.recovery_point)?;
@@ -252,14 +271,14 @@ impl LogDir {
         write(HIGH_WATERMARKS, &found.high_watermarks, |state| state.high_watermark)
     }
 
-    /// What was found of partitions that were not opened yet: nothing else speaks of what another program
-    /// left of them.
-    fn not_opened(&self, found: &Checkpoint, states: &States) -> BTreeMap<TopicPartition, Offset> {
+    /// What was found of partitions that were not opened, or not yet: nothing else speaks of what another
+    /// program left of them.
+    fn not_told(&self, found: &Checkpoint, states: &States) -> BTreeMap<TopicPartition, Offset> {
         let Checkpoint::Read(lines) = found else { return BTreeMap::new() };
         let forgotten = self.forgotten.lock();
         lines
             .iter()
-            .filter(|(partition, _)| !states.contains_key(partition))
+            .filter(|(partition, _)| !states.told.contains(partition))
             .filter(|(partition, _)| !forgotten.contains(partition))
             .map(|(partition, line)| (partition.clone(), line.offset))
             .collect()

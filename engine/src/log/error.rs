@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{PersistError, producers::ProducerError, state::LogStartConflict};
+use super::{LogConfigError, PersistError, producers::ProducerError, state::LogStartConflict};
 use crate::{
     commit::CommitError as FileCommitError,
     error::{Corruption, IoError},
@@ -229,6 +229,9 @@ pub enum OpenError {
     /// The two checkpoints of the log start disagree.
     #[error(transparent)]
     LogStart(#[from] LogStartConflict),
+    /// A setting is out of range; nothing was looked at.
+    #[error(transparent)]
+    Config(#[from] LogConfigError),
 }
 
 impl From<PersistError> for OpenError {

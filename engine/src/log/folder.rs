@@ -16,7 +16,7 @@ pub(super) struct Folder {
 }
 
 /// Files of a segment beside its `.log`.
-const INDEXES: [Suffix; 3] = [Suffix::Index, Suffix::TimeIndex, Suffix::TxnIndex];
+pub(super) const INDEXES: [Suffix; 3] = [Suffix::Index, Suffix::TimeIndex, Suffix::TxnIndex];
 
 impl Folder {
     /// Lists the folder after it has dealt with what a crash left, in Kafka's order: given-up files

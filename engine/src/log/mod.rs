@@ -5,6 +5,7 @@
 //! watermarks, so they never wait for a write.
 
 mod append;
+mod buried;
 mod check;
 pub mod checkpoint;
 mod config;
@@ -40,7 +41,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 pub use append::Appended;
-pub use config::{LogConfig, OnDamage};
+pub use config::{LogConfig, LogConfigError, OnDamage};
 pub use dir::{DirError, LOCK_FILE, LogDir, PersistError};
 pub use error::{AppendError, ChangeError, CommitError, OpenError, ReadError};
 pub use fetch::{Batches, Fetched, Isolation};

@@ -55,6 +55,8 @@ pub struct RecoveryReport {
     pub cut: Option<Cut>,
     /// Acknowledged data that is damaged; appends are refused while there is any.
     pub damage: Vec<DamagedRange>,
+    /// Damage in records that were deleted already: it is gone.
+    pub deleted_damage: Vec<DamagedRange>,
     /// Files beside the log that could not be believed and were made anew.
     pub rebuilt: Vec<Corruption>,
 }
@@ -93,24 +95,37 @@ pub(super) struct Recovered {
     pub(super) active: ActiveSegment,
     pub(super) cut: Option<Cut>,
     pub(super) damage: Vec<DamagedRange>,
+    /// Damage that deleted records alone have.
+    pub(super) buried: Vec<DamagedRange>,
     pub(super) checked_from: Offset,
     pub(super) checked_bytes: u64,
 }
 
+impl Recovered {
+    /// Segments of which nothing had to be checked.
+    fn whole(sealed: Vec<Arc<Segment>>, active: ActiveSegment, checked_from: Offset) -> Self {
+        let (damage, buried, checked_bytes) = (Vec::new(), Vec::new(), 0);
+        Self { sealed, active, cut: None, damage, buried, checked_from, checked_bytes }
+    }
+
+    /// Every place where no valid batch stands, oldest first.
+    pub(super) fn all_damage(&self) -> Vec<DamagedRange> {
+        self.buried.iter().chain(&self.damage).cloned().collect()
+    }
+}
+
 impl UnrecoveredLog {
-    /// The folder of `partition` in `dir`, made when absent. Nothing is read yet.
+    /// The folder of `partition` in `dir`, made when absent, durably. Nothing is read yet.
     pub fn open(
         dir: &Arc<LogDir>,
         partition: &TopicPartition,
         config: LogConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
+        config.validate()?;
         let path = dir.path().join(partition.to_string());
         let storage = dir.storage();
-        if !storage.exists(&path)? {
-            storage.create_dir_all(&path)?;
-            storage.sync_parent(&path)?;
-        }
+        storage.create_dir_all(&path)?;
         let options = SegmentOptions {
             index_interval_bytes: config.index_interval_bytes,
             max_index_bytes: config.segment_index_bytes,
@@ -124,25 +139,30 @@ impl UnrecoveredLog {
     }
 
     /// Loads what a clean close left, or checks what a crash left from the recovery point on.
-    pub fn recover(self) -> Result<(PartitionLog, RecoveryReport), OpenError> {
+    pub fn recover(mut self) -> Result<(PartitionLog, RecoveryReport), OpenError> {
         let storage = self.dir.storage().clone();
         let stated_start = self.start.log_start;
         let mut rebuilt = Vec::new();
-        let folder = Folder::read(&storage, &self.path)?;
+        let mut folder = Folder::read(&storage, &self.path)?;
         let mut seals = believed(Seals::load(&storage, &self.path), &mut rebuilt)?;
-        let (clean, found) = self.segments(&folder, &mut seals)?;
+        if let Some(base) = self.first_in_doubt(&folder, &seals) {
+            self.start.clean = false;
+            self.start.recovery_point = self.start.recovery_point.min(base);
+        }
+        let (clean, found) = self.segments(&mut folder, &mut seals)?;
         let log_end = found.active.next_offset();
         let log_start = self.log_start(&found, log_end)?;
 
         let set =
             SegmentSet::new(found.sealed.iter().chain([found.active.segment()]).cloned().collect());
-        let damage = &found.damage;
+        let damage = &found.all_damage();
         let epochs = self.epochs(&set, clean, damage, log_start, log_end, &mut rebuilt)?;
         let mut found = found;
         let producers = self.producers(&set, &mut found, log_start, log_end, &mut rebuilt)?;
         if !clean {
             self.sync_recovered(&set, &mut found, &mut seals, &producers)?;
         }
+        let set = self.without_buried(set, &mut found)?;
         seals.retain(|base| found.sealed.iter().any(|segment| segment.base_offset() == base));
         // The active segment is about to change: its seal must not outlive that.
         seals.store(&storage, &self.path)?;
@@ -162,6 +182,7 @@ impl UnrecoveredLog {
             checked_bytes: found.checked_bytes,
             cut: found.cut,
             damage: found.damage.clone(),
+            deleted_damage: found.buried,
             rebuilt,
         };
         let state = found
@@ -212,7 +233,11 @@ impl UnrecoveredLog {
     }
 
     /// The segments, and whether a clean close can be believed.
-    fn segments(&self, folder: &Folder, seals: &mut Seals) -> Result<(bool, Recovered), OpenError> {
+    fn segments(
+        &self,
+        folder: &mut Folder,
+        seals: &mut Seals,
+    ) -> Result<(bool, Recovered), OpenError> {
         let Some((last, before)) = folder.logs.split_last() else {
             return Ok((self.start.clean, self.first_segment()?));
         };
@@ -226,10 +251,7 @@ impl UnrecoveredLog {
                         .map(|((base, len), (next, _))| self.sealed(*base, *len, *next, seals))
                         .collect();
                     let checked_from = active.next_offset();
-                    let (cut, damage, checked_bytes) = (None, Vec::new(), 0);
-                    let found =
-                        Recovered { sealed, active, cut, damage, checked_from, checked_bytes };
-                    return Ok((true, found));
+                    return Ok((true, Recovered::whole(sealed, active, checked_from)));
                 }
                 // Not as it was closed: whatever happened, the check tells.
                 Ok(_) | Err(SegmentError::Corrupt(_)) => {}
@@ -250,15 +272,7 @@ impl UnrecoveredLog {
             let expected = format!("offsets {base} to {}", state.durable_end);
             return Err(Corruption::new(&self.path, 0, what, expected, "no .log file").into());
         }
-        let active = self.new_segment(base)?;
-        Ok(Recovered {
-            sealed: Vec::new(),
-            active,
-            cut: None,
-            damage: Vec::new(),
-            checked_from: base,
-            checked_bytes: 0,
-        })
+        Ok(Recovered::whole(Vec::new(), self.new_segment(base)?, base))
     }
 
     pub(super) fn new_segment(&self, base: Offset) -> Result<ActiveSegment, OpenError> {

@@ -10,8 +10,9 @@
 //! crc32c 5e6f7a8b
 //! ```
 //! A partition's line: topic, partition, log start, recovery point, durable end, high watermark,
-//! log end, CRC32C of its `leader-epoch-checkpoint` (`-` where it has none). The last line covers
-//! every byte before it.
+//! log end, CRC32C of its `leader-epoch-checkpoint` (`-` where it has none). ` held` behind them says that
+//! the line is that of the last clean close, whatever the second line says: the partition was refused
+//! since (a [`LogStartConflict`]), and is to be again. The last line covers every byte before it.
 //!
 //! [`start_of`] says which of two witnesses is believed, this file or Kafka's checkpoints. It relies
 //! on the order of the writes: an open removes the clean-shutdown marker, then stores `open`; a
@@ -19,7 +20,7 @@
 //! left by another program.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -41,6 +42,8 @@ use crate::{
 pub const STATE_FILE: &str = "trunkline-state";
 const TITLE: &str = "trunkline-state 1";
 const CRC_NAME: &str = "crc32c";
+/// Ends the line of a partition that was closed cleanly and refused since.
+const HELD: &str = " held";
 
 /// Whether the folder was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +98,8 @@ pub struct DirState {
     pub closed: Closed,
     /// Its partitions.
     pub partitions: BTreeMap<TopicPartition, PartitionState>,
+    /// Those of them that were refused since their last clean close, and not touched.
+    pub held: BTreeSet<TopicPartition>,
 }
 
 impl DirState {
@@ -130,9 +135,11 @@ impl DirState {
                 let _ = write!(text, " {offset}");
             }
             let _ = match epochs_crc {
-                Some(crc) => writeln!(text, " {crc:08x}"),
-                None => writeln!(text, " -"),
+                Some(crc) => write!(text, " {crc:08x}"),
+                None => write!(text, " -"),
             };
+            text.push_str(if self.held.contains(name) { HELD } else { "" });
+            text.push('\n');
         }
         let crc = crc32c::crc32c(text.as_bytes());
         let _ = writeln!(text, "{CRC_NAME} {crc:08x}");
@@ -156,9 +163,14 @@ impl DirState {
             return Err(name.refuse("partition count", "`partitions`"));
         }
         let expected = count.number("partition count", i32::MAX as i64)?;
-        let mut partitions = BTreeMap::new();
-        while let Some(line) = lines.next()? {
+        let (mut partitions, mut held) = (BTreeMap::new(), BTreeSet::new());
+        while let Some(mut line) = lines.next()? {
+            let unheld = line.text.strip_suffix(HELD);
+            line.text = unheld.unwrap_or(line.text);
             let (name, state) = parse_partition(&line)?;
+            if unheld.is_some() {
+                held.insert(name.clone());
+            }
             if partitions.insert(name, state).is_some() {
                 return Err(line.refuse("partition", "no repetition"));
             }
@@ -166,7 +178,7 @@ impl DirState {
         if partitions.len() as i64 != expected {
             return Err(count.refuse("partition count", partitions.len()));
         }
-        Ok(Self { closed, partitions })
+        Ok(Self { closed, partitions, held })
     }
 }
 
@@ -371,7 +383,8 @@ fn own_state(
         // Closed since by another program, which has cut the log.
         ours.durable_end = ours.durable_end.min(theirs.max(ours.log_start));
     }
-    Some((state.closed, ours))
+    let closed = if state.held.contains(partition) { Closed::Clean } else { state.closed };
+    Some((closed, ours))
 }
 
 /// Our numbers of all partitions.
@@ -380,6 +393,12 @@ pub(super) fn own_states(witnesses: &Witnesses) -> BTreeMap<TopicPartition, Part
     known
         .filter_map(|partition| Some((partition.clone(), own_state(witnesses, partition)?.1)))
         .collect()
+}
+
+/// The partitions that are refused as long as the two log starts disagree.
+pub(super) fn held(witnesses: &Witnesses) -> BTreeSet<TopicPartition> {
+    let known = witnesses.state.iter().flat_map(|state| state.partitions.keys());
+    known.filter(|partition| start_of(witnesses, partition).is_err()).cloned().collect()
 }
 
 fn check_log_start(
@@ -421,7 +440,7 @@ mod tests {
     fn state(closed: Closed) -> DirState {
         let other = PartitionState { epochs_crc: None, ..ORDERS };
         let partitions = [(partition("orders", 0), ORDERS), (partition("a-b", 11), other)];
-        DirState { closed, partitions: partitions.into() }
+        DirState { closed, partitions: partitions.into(), held: BTreeSet::new() }
     }
 
     #[test]
@@ -442,8 +461,31 @@ mod tests {
     }
 
     #[test]
+    fn a_conflict_is_one_until_the_owner_has_decided() {
+        let name = partition("orders", 0);
+        let mut found = Witnesses {
+            state: Some(state(Closed::Clean)),
+            clean_marker: true,
+            log_starts: checkpoint(18),
+            ..Witnesses::default()
+        };
+        assert_eq!(held(&found), BTreeSet::from([name.clone()]));
+        // As the open leaves it, and as it is read again.
+        let open = DirState { held: held(&found), ..state(Closed::Open) };
+        assert_eq!(DirState::parse(Path::new("f"), &open.to_bytes()).unwrap(), open);
+        (found.state, found.clean_marker) = (Some(open), false);
+        assert_eq!(start_of(&found, &name).unwrap_err().found, 18);
+        found.log_starts = checkpoint(17);
+        assert!(held(&found).is_empty());
+        let start = start_of(&found, &name).unwrap();
+        assert_eq!((start.clean, start.log_start), (false, Some(17)));
+    }
+
+    #[test]
     fn each_flipped_bit_and_each_cut_is_found() {
-        let whole = state(Closed::Open).to_bytes();
+        let mut whole = state(Closed::Open);
+        whole.held.insert(partition("orders", 0));
+        let whole = whole.to_bytes();
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -620,7 +662,8 @@ mod tests {
     #[test]
     fn kafkas_are_believed_where_ours_do_not_speak_for_the_folder() {
         use Checkpoint::{Missing, Unreadable};
-        let state_of_others = DirState { closed: Closed::Clean, partitions: BTreeMap::new() };
+        let partitions = BTreeMap::new();
+        let state_of_others = DirState { closed: Closed::Clean, partitions, held: BTreeSet::new() };
         let cases = [
             (
                 "Kafka's own, closed",

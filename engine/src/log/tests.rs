@@ -4,6 +4,7 @@ mod append;
 mod bench;
 mod change;
 mod damage;
+mod device;
 mod faults;
 mod fetch;
 mod power;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     log::{AppendError, CommitError},
     record::RecordError,
+    topic::OfflineReason,
 };
 
 /// Why a record is not accepted (`send`), or did not reach its acknowledgement
@@ -56,6 +57,15 @@ pub enum SendError {
     PartitionNotHere {
         /// The partition.
         partition: u32,
+    },
+    /// The partition could not be opened when the engine was; or, of a record that any partition may take,
+    /// none of the topic could.
+    #[error("partition {partition} is offline: {reason}")]
+    PartitionOffline {
+        /// The partition.
+        partition: u32,
+        /// Why.
+        reason: Arc<OfflineReason>,
     },
     /// The topic was deleted.
     #[error("the topic was deleted")]

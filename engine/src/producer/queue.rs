@@ -25,7 +25,7 @@ use super::{
 use crate::{
     log::AppendError,
     record::{BatchBuilder, BatchSettings, Codec, NewRecord, RecordError, SealedBatch},
-    topic::Topic,
+    topic::{OfflinePartition, Topic},
     types::Durability,
 };
 
@@ -42,6 +42,8 @@ pub(super) struct TopicQueues {
     /// How many the topic has.
     count: u32,
     sticky: Sticky,
+    /// Those that could not be opened.
+    offline: Vec<OfflinePartition>,
 }
 
 /// What holds for all partitions of a topic.
@@ -143,7 +145,8 @@ impl TopicQueues {
         seed: u64,
     ) -> Self {
         assert_eq!(facts.queued.len(), sinks.len(), "one counter a partition");
-        let sticky = Sticky::new(sinks.len() as u32, facts.batch_bytes, seed);
+        // Where there is none, it is never asked.
+        let sticky = Sticky::new(sinks.len().max(1) as u32, facts.batch_bytes, seed);
         let facts = Arc::new(facts);
         let queue = |(index, (number, sink))| {
             let facts = facts.clone();
@@ -153,7 +156,7 @@ impl TopicQueues {
         };
         let partitions = (0..).zip(sinks).map(queue).collect();
         let (address, owner) = (owner.address(), Mutex::new(Some(owner)));
-        Self { address, owner, facts, partitions, count, sticky }
+        Self { address, owner, facts, partitions, count, sticky, offline: Vec::new() }
     }
 
     /// The queues of `topic`, for a producer with `options`.
@@ -184,7 +187,8 @@ impl TopicQueues {
             |seed| seed.wrapping_add(u64::from(topic.number())),
         );
         let owner = Owner::Topic(topic.clone());
-        Self::new(owner, facts, topic.partition_count(), sinks.collect(), seed)
+        let queues = Self::new(owner, facts, topic.partition_count(), sinks.collect(), seed);
+        Self { offline: topic.offline().to_vec(), ..queues }
     }
 
     /// The partition of `record`; with a [`Choice`], it is the sticky one and to be confirmed by
@@ -198,6 +202,7 @@ impl TopicQueues {
             (Some(named), _) => self.numbered(named)?,
             (None, Some(key)) => self.numbered(partition_for_key(key, self.count))?,
             (None, None) if self.partitions.len() == 1 => &self.partitions[0],
+            (None, None) if self.partitions.is_empty() => return Err(self.absent(None)),
             (None, None) => {
                 let choice = self.sticky.peek();
                 return Ok((&self.partitions[choice.partition() as usize], Some(choice)));
@@ -222,7 +227,19 @@ impl TopicQueues {
         }
         match self.partitions.binary_search_by_key(&partition, |queue| queue.number) {
             Ok(index) => Ok(&self.partitions[index]),
-            Err(_) => Err(SendError::PartitionNotHere { partition }),
+            Err(_) => Err(self.absent(Some(partition))),
+        }
+    }
+
+    /// Why a partition takes no records; of any partition where none is named.
+    fn absent(&self, partition: Option<u32>) -> SendError {
+        let is_it = |it: &&OfflinePartition| partition.is_none_or(|n| n == it.partition.partition);
+        match self.offline.iter().find(is_it) {
+            Some(OfflinePartition { partition, reason, .. }) => SendError::PartitionOffline {
+                partition: partition.partition,
+                reason: reason.clone(),
+            },
+            None => SendError::PartitionNotHere { partition: partition.unwrap_or_default() },
         }
     }
 

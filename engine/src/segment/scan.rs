@@ -75,25 +75,81 @@ pub fn scan(
     gaps_allowed: bool,
     mut on_batch: impl FnMut(u64, &Batch<'_>),
 ) -> Result<Scan, SegmentError> {
-    let until = until.min(file.len()?);
-    let mut window = Window::new(file, until);
-    let mut place = Place { base_offset, expected: from.expected_offset, gaps_allowed };
-    let mut position = from.position;
-    while position < until {
-        match batch_at(&mut window, file.path(), position, until, place)? {
-            Ok(batch) => {
-                on_batch(position, &batch);
-                position += batch.header().total_bytes() as u64;
-                place.expected = batch.header().next_offset();
-            }
-            Err(corruption) => {
-                let damage = survey(&mut window, corruption, position, until, place)?;
-                let damage = Some(damage);
-                return Ok(Scan { valid_end: position, next_offset: place.expected, damage });
+    let mut scanner = Scanner::new(file, base_offset, from.position, until, gaps_allowed)?;
+    scanner.run(from, Search { latest: Offset::MAX, first: false }, &mut on_batch)
+}
+
+/// A scan that can go on behind damage: it reads the bytes once, however often they are damaged.
+#[derive(Debug)]
+pub struct Scanner<'a> {
+    file: &'a File,
+    window: Window<'a>,
+    until: u64,
+    base_offset: Offset,
+    gaps_allowed: bool,
+    /// Bytes that the searches may still checksum in vain.
+    budget: u64,
+}
+
+/// What is looked for behind a damage.
+#[derive(Debug, Clone, Copy)]
+struct Search {
+    /// Base offset of a batch, at most.
+    latest: Offset,
+    /// Whether the first such batch is enough.
+    first: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// Of the segment at `base_offset`, from byte `from` up to byte `until`.
+    pub fn new(
+        file: &'a File,
+        base_offset: Offset,
+        from: u64,
+        until: u64,
+        gaps_allowed: bool,
+    ) -> Result<Self, IoError> {
+        let until = until.min(file.len()?);
+        let searched = until.saturating_sub(from);
+        let budget = FREE_CHECKSUM_BYTES.saturating_add(searched.saturating_mul(4));
+        let window = Window::new(file, until);
+        Ok(Self { file, window, until, base_offset, gaps_allowed, budget })
+    }
+
+    /// As [`scan`], but of what stands behind a damage no more is said than where the first batch stands,
+    /// behind its first byte, whose base offset is at most `latest`: from there the next call goes on.
+    ///
+    /// # Panics
+    /// In debug builds, where `from` lies before the end of the last call.
+    pub fn advance(&mut self, from: ScanStart, latest: Offset) -> Result<Scan, SegmentError> {
+        self.run(from, Search { latest, first: true }, &mut |_, _| {})
+    }
+
+    fn run(
+        &mut self,
+        from: ScanStart,
+        search: Search,
+        on_batch: &mut dyn FnMut(u64, &Batch<'_>),
+    ) -> Result<Scan, SegmentError> {
+        let (until, expected) = (self.until, from.expected_offset);
+        let mut place =
+            Place { base_offset: self.base_offset, expected, gaps_allowed: self.gaps_allowed };
+        let mut position = from.position;
+        while position < until {
+            match batch_at(&mut self.window, self.file.path(), position, until, place)? {
+                Ok(batch) => {
+                    on_batch(position, &batch);
+                    position += batch.header().total_bytes() as u64;
+                    place.expected = batch.header().next_offset();
+                }
+                Err(corruption) => {
+                    let damage = Some(self.survey(corruption, position, place, search)?);
+                    return Ok(Scan { valid_end: position, next_offset: place.expected, damage });
+                }
             }
         }
+        Ok(Scan { valid_end: position, next_offset: place.expected, damage: None })
     }
-    Ok(Scan { valid_end: position, next_offset: place.expected, damage: None })
 }
 
 /// What a batch must fulfil to continue the log.
@@ -152,55 +208,62 @@ fn batch_at<'w>(
     Ok(Ok(batch))
 }
 
-/// Looks for batches behind the damage at `start`.
-fn survey(
-    window: &mut Window<'_>,
-    corruption: Corruption,
-    start: u64,
-    until: u64,
-    place: Place,
-) -> Result<Damage, IoError> {
-    let mut damage = Damage {
-        corruption,
-        position: start,
-        resumes_at: None,
-        valid_after_bytes: 0,
-        valid_after_end: start,
-        all_zero: true,
-        undecided: false,
-    };
-    let mut budget = FREE_CHECKSUM_BYTES.saturating_add((until - start).saturating_mul(4));
-    let mut position = start;
-    while position < until {
-        let bytes = window.at(position, BATCH_HEADER)?;
-        let skip = bytes.windows(BATCH_HEADER).position(looks_like_header);
-        let passed = skip.unwrap_or(bytes.len().saturating_sub(BATCH_HEADER - 1).max(1));
-        damage.all_zero &= bytes[..passed.min(bytes.len())].iter().all(|byte| *byte == 0);
-        position += passed as u64;
-        if skip.is_none() {
-            continue;
+impl Scanner<'_> {
+    /// Looks for batches behind the damage at `start`.
+    fn survey(
+        &mut self,
+        corruption: Corruption,
+        start: u64,
+        place: Place,
+        search: Search,
+    ) -> Result<Damage, IoError> {
+        let mut damage = Damage {
+            corruption,
+            position: start,
+            resumes_at: None,
+            valid_after_bytes: 0,
+            valid_after_end: start,
+            all_zero: true,
+            undecided: false,
+        };
+        let (window, until) = (&mut self.window, self.until);
+        // A whole batch that does not continue here may bear a wrong offset: it is no place to go on.
+        let mut position = if search.first { start + 1 } else { start };
+        while position < until {
+            let bytes = window.at(position, BATCH_HEADER)?;
+            let skip = bytes.windows(BATCH_HEADER).position(looks_like_header);
+            let passed = skip.unwrap_or(bytes.len().saturating_sub(BATCH_HEADER - 1).max(1));
+            damage.all_zero &= bytes[..passed.min(bytes.len())].iter().all(|byte| *byte == 0);
+            position += passed as u64;
+            if skip.is_none() {
+                continue;
+            }
+            damage.all_zero = false;
+            let header = candidate(window, position, until, place)?;
+            let header = header.filter(|header| header.base_offset <= search.latest);
+            let total = header.map_or(0, |header| header.total_bytes());
+            match header {
+                Some(header) if Batch::check(window.at(position, total)?).is_ok() => {
+                    damage.resumes_at.get_or_insert((position, header));
+                    if search.first {
+                        break;
+                    }
+                    damage.valid_after_bytes += total as u64;
+                    position += total as u64;
+                    damage.valid_after_end = position;
+                }
+                _ if total as u64 > self.budget => {
+                    damage.undecided = true;
+                    break;
+                }
+                _ => {
+                    self.budget -= total as u64;
+                    position += 1;
+                }
+            }
         }
-        damage.all_zero = false;
-        let header = candidate(window, position, until, place)?;
-        let total = header.map_or(0, |header| header.total_bytes());
-        match header {
-            Some(header) if Batch::check(window.at(position, total)?).is_ok() => {
-                damage.resumes_at.get_or_insert((position, header));
-                damage.valid_after_bytes += total as u64;
-                position += total as u64;
-                damage.valid_after_end = position;
-            }
-            _ if total as u64 > budget => {
-                damage.undecided = true;
-                break;
-            }
-            _ => {
-                budget -= total as u64;
-                position += 1;
-            }
-        }
+        Ok(damage)
     }
-    Ok(damage)
 }
 
 /// The cheap test: a magic byte of 2 where a header has it.

@@ -53,6 +53,18 @@ pub struct CatalogEntry {
     pub stage: Stage,
     /// Its settings.
     pub config: TopicConfig,
+    /// Lines that are none of `config`: it has no such setting, or not such a value. They are kept, and
+    /// the topic is not served: to go on without them could delete what they keep.
+    pub refused: Vec<RefusedSetting>,
+}
+
+/// A line of a topic's settings that is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefusedSetting {
+    /// The line.
+    pub text: String,
+    /// What is wrong with it.
+    pub error: ConfigError,
 }
 
 /// Where a topic stands between its creation and its end. What a crash leaves half-made is taken
@@ -89,16 +101,6 @@ pub enum CatalogError {
     /// No log dir holds a valid copy, and this one is damaged.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
-    /// A setting is not one that this version knows.
-    #[error("{} line {line}: {source}", path.display())]
-    Setting {
-        /// The file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        source: ConfigError,
-    },
 }
 
 /// What [`Catalog::load`] found.
@@ -157,10 +159,11 @@ impl Catalog {
     fn to_text(&self) -> String {
         let mut text = format!("{FIRST_LINE}\ngeneration {}\n", self.generation);
         for (name, entry) in &self.topics {
-            let CatalogEntry { id, partitions, stage, config } = entry;
+            let CatalogEntry { id, partitions, stage, config, refused } = entry;
             // Writing to a string cannot fail.
             let _ = writeln!(text, "topic {name} {partitions} {} {id}", stage.name());
             text.push_str(&config.to_properties());
+            refused.iter().for_each(|refused| text.extend([&refused.text, "\n"]));
         }
         let checksum = checksum_line(text.as_bytes());
         text + &checksum
@@ -168,7 +171,7 @@ impl Catalog {
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CatalogError> {
         let text = verified(path, bytes)?;
-        let mut reader = Reader { path, lines: text.lines().enumerate(), position: 0 };
+        let mut reader = Reader { path, lines: text.lines(), position: 0 };
         let first = reader.expect()?;
         if first.text != FIRST_LINE {
             return Err(first.refuse("first line", FIRST_LINE).into());
@@ -190,11 +193,9 @@ impl Catalog {
             } else {
                 let entry = last.as_ref().and_then(|name| catalog.topics.get_mut(name));
                 let entry = entry.ok_or_else(|| line.refuse("setting", "a topic before it"))?;
-                entry.config.set_properties(line.text).map_err(|source| CatalogError::Setting {
-                    path: path.into(),
-                    line: line.number,
-                    source,
-                })?;
+                if let Err(error) = entry.config.set_properties(line.text) {
+                    entry.refused.push(RefusedSetting { text: line.text.into(), error });
+                }
             }
         }
         Ok(catalog)
@@ -208,7 +209,8 @@ fn parse_topic(text: &str) -> Option<(TopicName, CatalogEntry)> {
     let partitions =
         partitions.parse().ok().filter(|count| (1..=i32::MAX as u32).contains(count))?;
     let config = TopicConfig::default();
-    let entry = CatalogEntry { id: id.parse().ok()?, partitions, stage, config };
+    let (id, refused) = (id.parse().ok()?, Vec::new());
+    let entry = CatalogEntry { id, partitions, stage, config, refused };
     Some((TopicName::new(name).ok()?, entry))
 }
 
@@ -234,21 +236,20 @@ fn verified<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, Corruption> {
 
 struct Reader<'a> {
     path: &'a Path,
-    lines: std::iter::Enumerate<std::str::Lines<'a>>,
+    lines: std::str::Lines<'a>,
     position: u64,
 }
 
 struct Line<'a> {
     path: &'a Path,
     text: &'a str,
-    number: usize,
     position: u64,
 }
 
 impl<'a> Reader<'a> {
     fn next(&mut self) -> Option<Line<'a>> {
-        let (index, text) = self.lines.next()?;
-        let line = Line { path: self.path, text, number: index + 1, position: self.position };
+        let text = self.lines.next()?;
+        let line = Line { path: self.path, text, position: self.position };
         self.position += text.len() as u64 + 1;
         Some(line)
     }
@@ -277,6 +278,7 @@ mod tests {
             partitions,
             stage,
             config,
+            refused: Vec::new(),
         };
         let name = |name| TopicName::new(name).unwrap();
         let kept = TopicConfig::default().retention_ms(-1).segment_bytes(1 << 20);
@@ -337,11 +339,24 @@ mod tests {
             "trunkline-topics 1\ngeneration 1\ntopic a 0 live AQEBAQEBAQEBAQEBAQEBAQ\n",
             "trunkline-topics 1\ngeneration 1\ntopic a 1 dead AQEBAQEBAQEBAQEBAQEBAQ\n",
             "trunkline-topics 1\ngeneration 1\ntopic a 1 live x\n",
-            "trunkline-topics 1\ngeneration 1\ntopic a 1 live AQEBAQEBAQEBAQEBAQEBAQ\nx=1\n",
         ] {
             let text = body.to_owned() + &checksum_line(body.as_bytes());
             assert!(Catalog::parse(Path::new("f"), text.as_bytes()).is_err(), "{body:?}");
         }
+    }
+
+    #[test]
+    fn settings_that_are_refused_are_their_topics_alone_and_kept() {
+        let body = "trunkline-topics 1\ngeneration 1\ntopic a 1 live AQEBAQEBAQEBAQEBAQEBAQ\n\
+                    retention.ms=-1\nfrom.the.future=1\nsegment.bytes=0\n\
+                    topic b 1 live AgICAgICAgICAgICAgICAg\n";
+        let text = body.to_owned() + &checksum_line(body.as_bytes());
+        let catalog = Catalog::parse(Path::new("f"), text.as_bytes()).unwrap();
+        let topic = |name| &catalog.topics[&TopicName::new(name).unwrap()];
+        let names: Vec<_> = topic("a").refused.iter().map(|it| it.error.to_string()).collect();
+        assert!(names[0].contains("from.the.future") && names[1].contains("segment.bytes"));
+        assert_eq!((topic("a").config.retention_ms, topic("b").refused.len()), (-1, 0));
+        assert_eq!(catalog.to_text(), text);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::properties::{self, PropertyError};
 use crate::{
-    limits::MAX_BATCH_BYTES,
     log::LogConfig,
     record::{Codec, Compression, TimestampType},
     types::Durability,
@@ -431,7 +430,8 @@ settings! {
     /// Longest time a record may stay uncompacted, milliseconds. Kept for compaction.
     max_compaction_lag_ms: i64 = i64::MAX, "max.compaction.lag.ms", 1..=i64::MAX;
     /// Largest batch that is taken, bytes.
-    max_message_bytes: i32 = 1_048_588, "max.message.bytes", 0..=MAX_BATCH_BYTES as i32;
+    max_message_bytes: i32 = 1_048_588, "max.message.bytes",
+        LogConfig::MAX_MESSAGE_BYTES_RANGE;
     /// How far ahead of the clock a record's timestamp may be, milliseconds. Kept for brokers.
     message_timestamp_after_max_ms: i64 = 3_600_000, "message.timestamp.after.max.ms",
         0..=i64::MAX;
@@ -453,11 +453,11 @@ settings! {
     retention_bytes: i64 = -1, "retention.bytes", -1..=i64::MAX;
     /// Age at which a segment is deleted, milliseconds; −1 for never.
     retention_ms: i64 = 7 * DAY_MS, "retention.ms", -1..=i64::MAX;
-    /// Size at which a segment is rolled, bytes. (Kafka 4 asks for 1 MiB or more; smaller ones are
-    /// as right, and tests want them.)
-    segment_bytes: i32 = 1 << 30, "segment.bytes", 14..=i32::MAX;
+    /// Size at which a segment is rolled, bytes.
+    segment_bytes: i32 = 1 << 30, "segment.bytes", LogConfig::SEGMENT_BYTES_RANGE;
     /// Size of a segment's largest index file, bytes; a full index rolls the segment.
-    segment_index_bytes: i32 = 10 << 20, "segment.index.bytes", 24..=i32::MAX;
+    segment_index_bytes: i32 = 10 << 20, "segment.index.bytes",
+        LogConfig::SEGMENT_INDEX_BYTES_RANGE;
     /// Largest random time taken off `segment.ms`, milliseconds.
     segment_jitter_ms: i64 = 0, "segment.jitter.ms", 0..=i64::MAX;
     /// Age at which a segment is rolled, milliseconds.
@@ -529,7 +529,8 @@ mod tests {
             Err(ConfigError::Unknown { name: "retention.hours".into() })
         );
         for (name, value) in [
-            ("segment.bytes", "13"),
+            ("segment.bytes", "60"),
+            ("max.message.bytes", "67108865"),
             ("segment.bytes", "1e6"),
             ("segment.bytes", "2147483648"),
             ("retention.ms", "-2"),

@@ -133,6 +133,7 @@ mod tests {
             partitions: 1,
             stage: Stage::Live,
             config: TopicConfig::default(),
+            refused: Vec::new(),
         };
         let topics = BTreeMap::from([(TopicName::new(name).unwrap(), entry)]);
         Catalog { generation: 1, topics }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::TopicConfig;
+use super::{OfflinePartition, TopicConfig};
 use crate::{
     log::PartitionLog,
     types::{TopicId, TopicName},
@@ -21,6 +21,8 @@ pub struct Topic {
     config: TopicConfig,
     /// By number.
     partitions: Vec<Arc<PartitionLog>>,
+    /// By number.
+    offline: Vec<OfflinePartition>,
     deleted: AtomicBool,
 }
 
@@ -29,7 +31,7 @@ impl Topic {
     /// never given to another topic while the engine is open.
     ///
     /// # Panics
-    /// Where there is no partition, or one that is not this topic's.
+    /// Where a partition is not this topic's.
     pub fn new(
         name: TopicName,
         id: TopicId,
@@ -37,10 +39,22 @@ impl Topic {
         config: TopicConfig,
         mut partitions: Vec<Arc<PartitionLog>>,
     ) -> Self {
-        assert!(!partitions.is_empty(), "{name} has no partition");
         assert!(partitions.iter().all(|log| log.partition().topic == name), "one topic: {name}");
         partitions.sort_by_key(|log| log.partition().partition);
-        Self { name, id, number, config, partitions, deleted: AtomicBool::new(false) }
+        let (offline, deleted) = (Vec::new(), AtomicBool::new(false));
+        Self { name, id, number, config, partitions, offline, deleted }
+    }
+
+    /// This topic with the partitions that are here and are not served, in any order.
+    ///
+    /// # Panics
+    /// Where one is not this topic's.
+    #[must_use]
+    pub fn with_offline(self, mut offline: Vec<OfflinePartition>) -> Self {
+        let name = &self.name;
+        assert!(offline.iter().all(|it| it.partition.topic == *name), "one topic: {name}");
+        offline.sort_by_key(|it| it.partition.partition);
+        Self { offline, ..self }
     }
 
     /// Its name.
@@ -63,19 +77,27 @@ impl Topic {
         &self.config
     }
 
-    /// The partitions that this engine holds, by number. All of them, but for a topic that was adopted
-    /// from a broker's folder: that broker may have had a part of it.
+    /// The partitions that this engine serves, by number. All of them, but for those that are
+    /// [offline](Topic::offline), and of a topic that was adopted from a broker's folder those that the
+    /// broker did not have.
     pub fn partitions(&self) -> &[Arc<PartitionLog>] {
         &self.partitions
+    }
+
+    /// The partitions that this engine holds and does not serve: they could not be opened.
+    pub fn offline(&self) -> &[OfflinePartition] {
+        &self.offline
     }
 
     /// How many partitions the topic has, as far as this engine knows: one more than the highest
     /// number.
     pub fn partition_count(&self) -> u32 {
-        self.partitions.last().map_or(0, |log| log.partition().partition + 1)
+        let last = self.partitions.last().map(|log| log.partition());
+        let offline = self.offline.last().map(|it| &it.partition);
+        last.max(offline).map_or(0, |partition| partition.partition + 1)
     }
 
-    /// Partition `number`, where this engine holds it.
+    /// Partition `number`, where this engine serves it.
     pub fn partition(&self, number: u32) -> Option<&Arc<PartitionLog>> {
         let number_of = |log: &Arc<PartitionLog>| log.partition().partition;
         // Nearly always no partition is missing, and the number is the index.

@@ -281,13 +281,18 @@ impl Root {
 /// The topics of our own file; none where there is none, or it is damaged.
 fn read_topics(storage: &Storage, dir: &Path, findings: &mut Findings) -> Catalog {
     match Catalog::load(storage, &[dir.into()]) {
-        Ok(loaded) => return loaded.catalog,
+        Ok(loaded) => {
+            for (topic, entry) in &loaded.catalog.topics {
+                for setting in &entry.refused {
+                    let (what, path) = (format!("setting of {topic}"), dir.join(TOPICS_FILE));
+                    let (expected, found) = (&setting.error, &setting.text);
+                    findings.refuse(&path, 0, what, expected, found);
+                }
+            }
+            return loaded.catalog;
+        }
         Err(CatalogError::Io(error)) => findings.fault(error),
         Err(CatalogError::Corrupt(corruption)) => findings.fault(corruption),
-        Err(CatalogError::Setting { path, line, source }) => {
-            let what = format!("setting in line {line}");
-            findings.refuse(&path, 0, what, "one that this version knows", source);
-        }
     }
     Catalog::default()
 }

@@ -62,8 +62,8 @@ impl Disk for GatedDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         self.disk.list(dir)
     }
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.disk.create_dir_all(dir)
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir(dir)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.rename(from, to)

@@ -39,6 +39,24 @@ impl Content {
         self.now.read(position, into)
     }
 
+    /// As `read`, past the page cache.
+    pub(super) fn read_direct(&self, position: u64, into: &mut Vec<u8>) -> usize {
+        self.on_device().read(position, into)
+    }
+
+    /// The page cache forgets what it takes for clean.
+    pub(super) fn drop_clean(&mut self) {
+        self.now = self.on_device();
+    }
+
+    /// The bytes once the pages are written back that wait for it: what the device has, and what the
+    /// length says, which is metadata.
+    fn on_device(&self) -> Image {
+        let mut image = self.durable.clone();
+        write_back(&self.unsynced, &self.now, &mut image);
+        image
+    }
+
     pub(super) fn write(&mut self, position: u64, data: Vec<u8>) {
         if data.is_empty() {
             return;
@@ -58,23 +76,7 @@ impl Content {
 
     /// Everything is on the device. Costs what was unsynced, not what the file holds.
     pub(super) fn sync(&mut self) {
-        let mut dirty = Vec::new();
-        for change in self.unsynced.drain(..) {
-            match change.what {
-                What::Write { position, data } => {
-                    dirty.extend(pieces(position, &data).map(|(page, ..)| page));
-                }
-                What::Cut => self.durable.set_len(change.len),
-                What::Extend => {}
-            }
-        }
-        for page in dirty {
-            match self.now.pages.get(&page) {
-                Some(bytes) => self.durable.pages.insert(page, bytes.clone()),
-                None => self.durable.pages.remove(&page),
-            };
-        }
-        self.durable.set_len(self.now.len);
+        write_back(&std::mem::take(&mut self.unsynced), &self.now, &mut self.durable);
     }
 
     /// A sync failed. As Linux does: the pages are taken for clean although they never reached the
@@ -155,6 +157,27 @@ impl Content {
     fn note(&mut self, what: What) {
         self.unsynced.push(Change { what, len: self.now.len });
     }
+}
+
+/// Brings onto `device` the pages that `unsynced` changed, as they are `now`, and the length.
+fn write_back(unsynced: &[Change], now: &Image, device: &mut Image) {
+    let mut dirty = Vec::new();
+    for change in unsynced {
+        match &change.what {
+            What::Write { position, data } => {
+                dirty.extend(pieces(*position, data).map(|(page, ..)| page));
+            }
+            What::Cut => device.set_len(change.len),
+            What::Extend => {}
+        }
+    }
+    for page in dirty {
+        match now.pages.get(&page) {
+            Some(bytes) => device.pages.insert(page, bytes.clone()),
+            None => device.pages.remove(&page),
+        };
+    }
+    device.set_len(now.len);
 }
 
 /// Pages that are shared between copies; one that is absent holds zeros.

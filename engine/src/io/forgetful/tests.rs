@@ -10,7 +10,7 @@ const DIR: &str = "/data";
 /// A disk with a durable folder [`DIR`].
 fn disk() -> ForgetfulDisk {
     let disk = ForgetfulDisk::new();
-    disk.create_dir_all(Path::new(DIR)).unwrap();
+    disk.create_dir(Path::new(DIR)).unwrap();
     disk.settle();
     disk
 }
@@ -91,7 +91,8 @@ fn a_folder_needs_the_sync_of_its_parent() {
     let disk = disk();
     let storage = disk.storage();
     let (outer, inner) = (path("t-0"), path("t-0/inner"));
-    storage.create_dir_all(&inner).unwrap();
+    disk.create_dir(&outer).unwrap();
+    disk.create_dir(&inner).unwrap();
     let synced_inside = || {
         storage.sync_dir(&outer).unwrap();
         disk.fork().power_cut(Loss::Everything).storage()

@@ -143,15 +143,13 @@ impl Tree {
         self.create(folder, name, Node::File(FileNode::default()))
     }
 
-    pub(super) fn create_folders(&mut self, path: &Path) -> io::Result<()> {
-        let mut folder = ROOT;
-        for name in names(path)? {
-            folder = match self.folder(folder)?.now.get(name) {
-                Some(node) => *node,
-                None => self.create(folder, name, Node::Folder(Folder::default()))?,
-            };
+    /// Makes an empty folder where no name stands.
+    pub(super) fn create_folder(&mut self, path: &Path) -> io::Result<()> {
+        if self.find(path).is_ok() {
+            return Err(ErrorKind::AlreadyExists.into());
         }
-        self.folder(folder).map(drop)
+        let (folder, name) = self.place(path)?;
+        self.create(folder, name, Node::Folder(Folder::default())).map(drop)
     }
 
     fn create(&mut self, folder: NodeId, name: &OsStr, node: Node) -> io::Result<NodeId> {

@@ -123,19 +123,181 @@ fn the_owner_may_decide_beforehand() {
     }
 }
 
-#[test]
-fn a_cut_below_the_log_start_leaves_an_empty_log() {
-    let bench = filled(LogConfig { on_damage: OnDamage::Cut, ..small() });
-    bench.log.delete_records_before(19).unwrap();
+/// As [`filled`], without the records below `start`: their segments are still there.
+fn deleted_below(start: Offset, on_damage: OnDamage) -> Bench {
+    let bench = filled(LogConfig { on_damage, ..small() });
+    bench.log.delete_records_before(start).unwrap();
     let state = crate::log::state::PartitionState { recovery_point: 2, ..bench.log.state() };
     bench.dir.note(bench.log.partition(), state);
     bench.dir.persist().unwrap();
-    rot(&bench, 7, false);
+    bench
+}
+
+#[test]
+fn rot_in_deleted_records_neither_stops_appends_nor_cuts() {
+    for on_damage in [OnDamage::Refuse, OnDamage::Cut] {
+        for (start, rotten) in [(19, 7), (18, 17), (17, 15), (11, 10), (20, 19), (20, 3)] {
+            for header in [false, true] {
+                let bench = deleted_below(start, on_damage);
+                rot(&bench, rotten, header);
+                let bench = bench.kill();
+                let context = format!("{start} {rotten} {header}: {:?}", bench.report);
+                assert!(bench.report.cut.is_none() && bench.report.damage.is_empty(), "{context}");
+                assert_eq!(bench.marks()[0], start, "{context}");
+                assert_eq!(bench.offsets(), (start..20).collect::<Vec<_>>(), "{context}");
+                bench.append_each(20..30);
+                let bench = bench.cut_power(Loss::Everything);
+                assert_eq!(bench.offsets(), (start..30).collect::<Vec<_>>(), "{context}");
+                let bench = bench.reopen();
+                assert!(bench.report.clean, "{context}");
+                assert_eq!(bench.offsets(), (start..30).collect::<Vec<_>>(), "{context}");
+                assert_eq!(bench.log.truncate_to(25).unwrap(), 25);
+                assert_eq!(bench.cut_power(Loss::Everything).offsets().len() as Offset, 25 - start);
+            }
+        }
+    }
+}
+
+#[test]
+fn power_cuts_while_rot_in_deleted_records_is_passed_over_lose_nothing() {
+    for (start, rotten) in [(18, 17), (17, 15), (11, 7)] {
+        for operations in 0..1_000 {
+            let bench = deleted_below(start, OnDamage::Refuse);
+            bench.append(&["0020"]);
+            rot(&bench, rotten, true);
+            let disk = bench.disk.power_cut(Loss::Everything);
+            disk.power_off_after(operations);
+            let finished = Bench::open(&disk, bench.clock.clone(), bench.config.clone()).is_ok();
+            let disk = disk.power_cut(Loss::Random(operations));
+            let again = Bench::open(&disk, bench.clock.clone(), bench.config.clone()).unwrap();
+            let context = format!("{start} {operations}: {:?}", again.report);
+            assert!(again.report.damage.is_empty() && again.report.cut.is_none(), "{context}");
+            assert_eq!(again.offsets(), (start..20).collect::<Vec<_>>(), "{context}");
+            again.append_each(20..23);
+            let again = again.cut_power(Loss::Everything);
+            assert_eq!(again.offsets(), (start..23).collect::<Vec<_>>(), "{context}");
+            if finished {
+                assert!(operations > 10, "{operations} operations");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn rot_on_both_sides_of_the_log_start_is_told_apart() {
+    let bench = deleted_below(11, OnDamage::Refuse);
+    rot(&bench, 10, true);
+    rot(&bench, 13, false);
     let bench = bench.kill();
-    assert_eq!(bench.marks()[0], 7);
+    let offsets: Vec<_> = bench.report.damage.iter().map(|range| range.offset).collect();
+    assert_eq!(offsets, [13], "{:?}", bench.report);
+    assert_eq!(bench.report.deleted_damage[0].offset, 10);
+    let cut = bench.log.cut_damage().unwrap().unwrap();
+    assert_eq!(cut.offset, 13);
+    assert_eq!(bench.offsets(), [11, 12]);
+}
+
+#[test]
+fn a_cut_through_the_log_start_leaves_an_empty_log() {
+    // One batch holds offsets 20 to 22: it goes whole.
+    let bench = deleted_below(20, OnDamage::Cut);
+    bench.append(&["0020", "0021", "0022"]);
+    bench.append_each(23..25);
+    bench.log.delete_records_before(22).unwrap();
+    rot(&bench, 20, false);
+    let bench = bench.kill();
+    assert_eq!(bench.marks()[0], 20);
     assert!(bench.offsets().is_empty());
-    bench.append_each(7..9);
-    assert_eq!(bench.cut_power(Loss::Everything).offsets(), [7, 8]);
+    bench.append_each(20..22);
+    assert_eq!(bench.cut_power(Loss::Everything).offsets(), [20, 21]);
+}
+
+#[test]
+fn damage_is_surveyed_in_one_pass_however_often_it_comes() {
+    let read = |count: i64| {
+        let bench = Bench::new(LogConfig { segment_bytes: 64 << 20, ..small() });
+        for value in 0..count {
+            bench.append(&[&format!("{value:04}")]);
+        }
+        bench.log.commit(count).unwrap();
+        bench.dir.persist_one(bench.log.partition(), bench.log.state()).unwrap();
+        (0..count).step_by(2).for_each(|offset| rot(&bench, offset, false));
+        let disk = bench.disk.fork();
+        let before = disk.bytes_read();
+        let bench = Bench::open(&disk, bench.clock.clone(), bench.config.clone()).unwrap();
+        assert_eq!(bench.report.damage.len() as i64, count / 2);
+        disk.bytes_read() - before
+    };
+    let (half, whole) = (read(1_000), read(2_000));
+    assert!(whole < half * 5 / 2, "{half} bytes read, {whole} for twice the damage");
+}
+
+#[test]
+fn a_segment_that_is_missing_after_a_clean_close_is_damage() {
+    for on_damage in [OnDamage::Refuse, OnDamage::Cut] {
+        for cut_short in [false, true] {
+            let bench = Bench::new(LogConfig { on_damage, ..small() });
+            bench.append_each(0..20);
+            bench.close();
+            let (bases, storage) = (bench.bases(), bench.storage());
+            let path = file_path(bench.log.path(), bases[1], Suffix::Log);
+            if cut_short {
+                storage.open(&path, Open::Write).unwrap().set_len(2 * one()).unwrap();
+            } else {
+                storage.remove_file(&path).unwrap();
+            }
+            let gap = bases[1] + if cut_short { 2 } else { 0 };
+            let bench = bench.kill();
+            assert!(!bench.report.clean);
+            if on_damage == OnDamage::Cut {
+                assert_eq!(bench.report.cut.as_ref().unwrap().offset, gap, "{:?}", bench.report);
+                assert_eq!(bench.offsets(), (0..gap).collect::<Vec<_>>());
+                continue;
+            }
+            assert_eq!(bench.report.damage[0].offset, gap, "{:?}", bench.report);
+            let refused = bench.log.append(vec![batch(&["20"])], 1);
+            assert!(matches!(refused, Err(AppendError::Damaged(_))), "{refused:?}");
+            assert!(matches!(
+                bench.log.fetch(gap, 1, Isolation::LogEnd),
+                Err(ReadError::Corrupt(_))
+            ));
+            assert_eq!(bench.offsets_from(bases[2]), (bases[2]..20).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// As another program would leave the log of a `written` partition when it crashes.
+fn of_another_program() -> Bench {
+    let bench = filled(small());
+    let root = std::path::Path::new(super::bench::ROOT);
+    bench.storage().remove_file(&root.join(crate::log::state::STATE_FILE)).unwrap();
+    let points = [(bench.log.partition().clone(), 2)].into_iter().collect();
+    let path = root.join(crate::log::checkpoint::RECOVERY_POINTS);
+    crate::log::checkpoint::write_offsets(&bench.storage(), &path, &points).unwrap();
+    bench
+}
+
+#[test]
+fn what_another_program_only_wrote_is_no_acknowledged_data() {
+    for is_ours in [false, true] {
+        let bench = of_another_program();
+        if !is_ours {
+            let seals = bench.log.path().join(crate::segment::SEALS_FILE);
+            bench.storage().remove_file(&seals).unwrap();
+        }
+        rot(&bench, 9, false);
+        let bench = bench.kill();
+        if is_ours {
+            // Our checkpoint was lost, our seals were not.
+            assert_eq!(bench.report.damage[0].offset, 9, "{:?}", bench.report);
+            continue;
+        }
+        let cut = bench.report.cut.as_ref().expect("a crash tore it");
+        assert_eq!((cut.offset, cut.kept_aside.is_empty()), (9, false));
+        bench.append_each(9..12);
+        assert_eq!(bench.cut_power(Loss::Everything).offsets(), (0..12).collect::<Vec<_>>());
+    }
 }
 
 #[test]
