@@ -95,7 +95,7 @@ fn look(args: &VerifyArgs) -> Result<Report, VerifyError> {
         let root = Root::read(&storage, &job.root, &mut unheard);
         let config = |name: &TopicPartition| {
             let compacted = compacted(args, &root, name).is_some();
-            LogConfig { compacted, ..root.config(name) }
+            root.config(name).compacted(compacted)
         };
         report.recoveries = recover::recover(&storage, &job.root, &job.partitions, config)?;
     }
