@@ -55,7 +55,7 @@ fn fill(topic: &Topic, count: usize) {
 /// All values of a topic, sorted.
 fn read(engine: &Engine, topic: &Arc<Topic>) -> Vec<String> {
     let options = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Earliest);
-    let mut consumer = engine.consumer(options);
+    let mut consumer = engine.consumer(options).unwrap();
     for log in topic.partitions() {
         consumer.assign(topic, log.partition().partition).unwrap();
     }
@@ -235,7 +235,7 @@ fn a_deleted_topic_is_gone_for_those_who_hold_it_and_its_files_later() {
     let config = TopicConfig::default().file_delete_delay_ms(1000);
     let topic = engine.create_topic("orders", 3, config.clone()).unwrap();
     fill(&topic, 5);
-    let mut consumer = engine.consumer(ConsumerOptions::new());
+    let mut consumer = engine.consumer(ConsumerOptions::new()).unwrap();
     consumer.assign(&topic, 0).unwrap();
 
     engine.delete_topic("orders").unwrap();
@@ -463,7 +463,7 @@ fn topics_that_outlive_the_engine_refuse_and_do_not_hold_the_folder() {
     let topic = engine.create_topic("orders", 1, TopicConfig::default()).unwrap();
     fill(&topic, 3);
     let earliest = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Earliest);
-    let mut consumer = engine.consumer(earliest);
+    let mut consumer = engine.consumer(earliest).unwrap();
     consumer.assign(&topic, 0).unwrap();
     drop(engine);
     let value = ["late".to_owned()];
@@ -514,7 +514,7 @@ fn what_a_producer_was_told_is_there_is_there_after_a_crash() {
     let engine = open(root.path(), 2);
     let topic = engine.topic("orders").unwrap();
     let earliest = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Earliest);
-    let mut consumer = engine.consumer(earliest);
+    let mut consumer = engine.consumer(earliest).unwrap();
     for partition in 0..4 {
         consumer.assign(&topic, partition).unwrap();
     }

@@ -29,7 +29,7 @@ use house::{House, Keeper};
 use registry::Registry;
 
 use crate::{
-    consumer::{Consumer, ConsumerOptions},
+    consumer::{Consumer, ConsumerOptions, OptionsError},
     log::{LogDir, PartitionLog},
     options::EngineOptions,
     producer::{Producer, ProducerError, ProducerOptions},
@@ -109,7 +109,7 @@ impl Engine {
     }
 
     /// A consumer without partitions; assign some.
-    pub fn consumer(&self, options: ConsumerOptions) -> Consumer {
+    pub fn consumer(&self, options: ConsumerOptions) -> Result<Consumer, OptionsError> {
         Consumer::new(options)
     }
 
