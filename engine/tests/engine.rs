@@ -544,3 +544,48 @@ fn a_producer_of_a_deleted_topic_is_refused() {
     producer.close(Duration::MAX).unwrap();
     engine.close().unwrap();
 }
+
+/// Files below `root` that this process has open.
+#[cfg(target_os = "linux")]
+fn open_files(root: &Path) -> Vec<PathBuf> {
+    let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    links
+        .filter_map(|link| fs::read_link(link.path()).ok())
+        .filter(|path| path.starts_with(root))
+        .collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_deleted_topics_files_are_closed_though_its_producer_lives() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = open(root.path(), 1);
+    let before = open_files(root.path());
+    let topic = engine.create_topic("orders", 2, TopicConfig::default()).unwrap();
+    let producer = engine.producer(ProducerOptions::default()).unwrap();
+    for partition in 0..2 {
+        let record = ProducerRecord::of_value(b"v").partition(partition);
+        producer.send(&topic, &record).unwrap().wait().unwrap();
+    }
+    drop(topic);
+    assert!(open_files(root.path()).len() > before.len());
+    engine.delete_topic("orders").unwrap();
+    // Its threads may still hold what they acknowledged; the producer itself must not.
+    producer.close(Duration::MAX).unwrap();
+    assert_eq!(open_files(root.path()), before);
+}
+
+#[test]
+fn every_close_gives_the_outcome_of_the_first() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = open(root.path(), 1);
+    let topic = engine.create_topic("orders", 1, TopicConfig::default()).unwrap();
+    fill(&topic, 3);
+    fs::remove_dir_all(topic.partitions()[0].path()).unwrap();
+    let close = || engine.close().unwrap_err().to_string();
+    let texts = std::thread::scope(|scope| {
+        [(); 3].map(|()| scope.spawn(close)).map(|one| one.join().unwrap())
+    });
+    assert!(texts[0].contains("orders-0"), "{}", texts[0]);
+    assert_eq!(texts, [close(), close(), close()]);
+}

@@ -8,10 +8,17 @@ use crate::log::{ClosedLog, LogDir};
 impl Shared {
     pub(super) fn close(&self) -> Result<(), CloseError> {
         // Whoever makes or deletes a topic right now ends that first.
-        let _registry = self.registry.lock();
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
+        let mut registry = self.registry.lock();
+        if let Some(outcome) = &registry.closed {
+            return outcome.clone();
         }
+        self.closed.store(true, Ordering::Release);
+        let outcome = self.close_all();
+        registry.closed = Some(outcome.clone());
+        outcome
+    }
+
+    fn close_all(&self) -> Result<(), CloseError> {
         let mut failed = CloseError::default();
         let mut unclean: Vec<Arc<LogDir>> = Vec::new();
         let logs: Vec<_> = self.logs().into_iter().map(|(_, log)| log).collect();
@@ -24,7 +31,9 @@ impl Shared {
             match outcome {
                 Ok(ClosedLog::Clean) => continue,
                 Ok(ClosedLog::Damaged) => {}
-                Err(error) => failed.partitions.push((log.partition().clone(), error)),
+                Err(error) => {
+                    failed.partitions.push((log.partition().clone(), Arc::new(error)));
+                }
             }
             unclean.push(log.dir().clone());
         }
@@ -32,7 +41,7 @@ impl Shared {
             let is_clean = !unclean.iter().any(|other| Arc::ptr_eq(other, dir));
             let outcome = if is_clean { dir.close() } else { dir.persist() };
             if let Err(error) = outcome {
-                failed.log_dirs.push(error);
+                failed.log_dirs.push(Arc::new(error));
             }
             dir.release();
         }
