@@ -31,7 +31,7 @@ use root::Root;
 use trunkline::{
     error::IoError,
     io::Storage,
-    log::{ChangeError, DirError, LogConfig, OpenError},
+    log::{ChangeError, DirError, OpenError},
     segment::Suffix,
     types::TopicPartition,
 };
