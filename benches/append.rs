@@ -22,7 +22,7 @@ const RESET_BYTES: u64 = 512 << 20;
 fn log(dir: &std::path::Path) -> Arc<PartitionLog> {
     let dir = Arc::new(LogDir::open(&Storage::portable(), dir, Strategy::SyncEach).expect("opens"));
     let partition = TopicPartition::new(TopicName::new("bench").expect("valid"), 0);
-    let config = LogConfig { durability: Durability::Written, ..LogConfig::default() };
+    let config = LogConfig::default().durability(Durability::Written);
     let unrecovered = UnrecoveredLog::open(&dir, &partition, config, Arc::new(SystemClock::new()));
     let (log, _) = unrecovered.expect("opens").recover().expect("recovers");
     Arc::new(log)

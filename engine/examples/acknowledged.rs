@@ -70,7 +70,8 @@ fn check(dir: &str, file: &str) -> Result<(), Box<dyn Error>> {
     let topic = engine.topic(TOPIC).ok_or("the topic is gone")?;
     let mut stored: Vec<Vec<Vec<u8>>> = Vec::new();
     for partition in 0..topic.partition_count() {
-        let mut consumer = engine.consumer(ConsumerOptions::default().auto_offset_reset(Earliest));
+        let mut consumer =
+            engine.consumer(ConsumerOptions::default().auto_offset_reset(Earliest))?;
         consumer.assign(&topic, partition)?;
         let mut values = Vec::new();
         loop {

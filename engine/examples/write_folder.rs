@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let storage = Storage::portable();
     let dir = Arc::new(LogDir::open(&storage, &options.dir, Strategy::SyncEach)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let config = LogConfig { segment_bytes: options.segment_bytes, ..LogConfig::default() };
+    let config = LogConfig::default().segment_bytes(options.segment_bytes);
     let mut writers = Vec::new();
     for number in 0..options.partitions {
         let name = TopicPartition::new(TopicName::new("live")?, number);

@@ -16,7 +16,7 @@
 //! let producer = engine.producer(ProducerOptions::default())?;
 //! let record = ProducerRecord::new(Some(b"customer 7"), Some(b"two apples"));
 //! let sent = producer.send(&orders, &record)?.wait()?; // durable now: on the device
-//! let mut consumer = engine.consumer(ConsumerOptions::default().auto_offset_reset(Earliest));
+//! let mut consumer = engine.consumer(ConsumerOptions::default().auto_offset_reset(Earliest))?;
 //! consumer.assign(&orders, sent.partition)?;
 //! let mut records = consumer.poll(Duration::from_secs(1))?;
 //! let record = records.next_record()?.expect("one was sent");

@@ -96,12 +96,7 @@ fn partitions() -> [TopicPartition; 2] {
 }
 
 fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 560,
-        index_interval_bytes: 1,
-        retention_ms: -1,
-        ..LogConfig::default()
-    }
+    LogConfig::default().segment_bytes(560).index_interval_bytes(1).retention_ms(-1)
 }
 
 /// Two partitions with several segments, terms of leaders, all codecs, an idempotent and a

@@ -55,7 +55,7 @@ fn fill(topic: &Topic, count: usize) {
 /// All values of a topic, sorted.
 fn read(engine: &Engine, topic: &Arc<Topic>) -> Vec<String> {
     let options = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Earliest);
-    let mut consumer = engine.consumer(options);
+    let mut consumer = engine.consumer(options).unwrap();
     for log in topic.partitions() {
         consumer.assign(topic, log.partition().partition).unwrap();
     }
@@ -235,7 +235,7 @@ fn a_deleted_topic_is_gone_for_those_who_hold_it_and_its_files_later() {
     let config = TopicConfig::default().file_delete_delay_ms(1000);
     let topic = engine.create_topic("orders", 3, config.clone()).unwrap();
     fill(&topic, 5);
-    let mut consumer = engine.consumer(ConsumerOptions::new());
+    let mut consumer = engine.consumer(ConsumerOptions::new()).unwrap();
     consumer.assign(&topic, 0).unwrap();
 
     engine.delete_topic("orders").unwrap();
@@ -463,7 +463,7 @@ fn topics_that_outlive_the_engine_refuse_and_do_not_hold_the_folder() {
     let topic = engine.create_topic("orders", 1, TopicConfig::default()).unwrap();
     fill(&topic, 3);
     let earliest = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Earliest);
-    let mut consumer = engine.consumer(earliest);
+    let mut consumer = engine.consumer(earliest).unwrap();
     consumer.assign(&topic, 0).unwrap();
     drop(engine);
     let value = ["late".to_owned()];
@@ -514,7 +514,7 @@ fn what_a_producer_was_told_is_there_is_there_after_a_crash() {
     let engine = open(root.path(), 2);
     let topic = engine.topic("orders").unwrap();
     let earliest = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Earliest);
-    let mut consumer = engine.consumer(earliest);
+    let mut consumer = engine.consumer(earliest).unwrap();
     for partition in 0..4 {
         consumer.assign(&topic, partition).unwrap();
     }
@@ -543,4 +543,49 @@ fn a_producer_of_a_deleted_topic_is_refused() {
     assert!(matches!(refused, Err(SendError::TopicDeleted)), "{refused:?}");
     producer.close(Duration::MAX).unwrap();
     engine.close().unwrap();
+}
+
+/// Files below `root` that this process has open.
+#[cfg(target_os = "linux")]
+fn open_files(root: &Path) -> Vec<PathBuf> {
+    let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    links
+        .filter_map(|link| fs::read_link(link.path()).ok())
+        .filter(|path| path.starts_with(root))
+        .collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_deleted_topics_files_are_closed_though_its_producer_lives() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = open(root.path(), 1);
+    let before = open_files(root.path());
+    let topic = engine.create_topic("orders", 2, TopicConfig::default()).unwrap();
+    let producer = engine.producer(ProducerOptions::default()).unwrap();
+    for partition in 0..2 {
+        let record = ProducerRecord::of_value(b"v").partition(partition);
+        producer.send(&topic, &record).unwrap().wait().unwrap();
+    }
+    drop(topic);
+    assert!(open_files(root.path()).len() > before.len());
+    engine.delete_topic("orders").unwrap();
+    // Its threads may still hold what they acknowledged; the producer itself must not.
+    producer.close(Duration::MAX).unwrap();
+    assert_eq!(open_files(root.path()), before);
+}
+
+#[test]
+fn every_close_gives_the_outcome_of_the_first() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = open(root.path(), 1);
+    let topic = engine.create_topic("orders", 1, TopicConfig::default()).unwrap();
+    fill(&topic, 3);
+    fs::remove_dir_all(topic.partitions()[0].path()).unwrap();
+    let close = || engine.close().unwrap_err().to_string();
+    let texts = std::thread::scope(|scope| {
+        [(); 3].map(|()| scope.spawn(close)).map(|one| one.join().unwrap())
+    });
+    assert!(texts[0].contains("orders-0"), "{}", texts[0]);
+    assert_eq!(texts, [close(), close(), close()]);
 }

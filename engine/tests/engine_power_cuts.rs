@@ -43,7 +43,7 @@ fn fill(topic: &Topic) {
 
 fn count(engine: &Engine, topic: &Arc<Topic>) -> usize {
     let options = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Earliest);
-    let mut consumer = engine.consumer(options);
+    let mut consumer = engine.consumer(options).unwrap();
     for log in topic.partitions() {
         consumer.assign(topic, log.partition().partition).unwrap();
     }

@@ -205,17 +205,15 @@ impl Folder {
 /// The settings that the folder's topics had (`Fixtures.java`).
 fn config(partition: &TopicPartition) -> LogConfig {
     let appended = partition.topic.as_str() == "append-time";
-    LogConfig {
-        compacted: partition.topic.as_str() == "compacted",
-        timestamp_type: if appended {
+    LogConfig::default()
+        .compacted(partition.topic.as_str() == "compacted")
+        .timestamp_type(if appended {
             TimestampType::LogAppendTime
         } else {
             TimestampType::CreateTime
-        },
-        index_interval_bytes: 256,
-        retention_ms: -1,
-        ..LogConfig::default()
-    }
+        })
+        .index_interval_bytes(256)
+        .retention_ms(-1)
 }
 
 fn fixtures() -> PathBuf {

@@ -117,20 +117,18 @@ fn config() -> impl Strategy<Value = LogConfig> {
     let limits = (4_000_u64..9_000, 0_u32..600, prop_oneof![Just(10 << 20), 24_u32..100]);
     (limits, durability, retention_bytes, any::<bool>()).prop_map(
         |((segment_bytes, interval, index_bytes), durability, retention_bytes, preallocate)| {
-            LogConfig {
-                segment_bytes,
-                index_interval_bytes: interval,
-                segment_index_bytes: index_bytes,
-                segment_ms: 600_000,
-                segment_jitter_ms: 60_000,
-                retention_ms: RETENTION_MS,
-                retention_bytes,
-                retention_check_interval: Duration::from_mins(5),
-                producer_id_expiration_ms: i64::MAX,
-                preallocate,
-                durability,
-                ..LogConfig::default()
-            }
+            LogConfig::default()
+                .segment_bytes(segment_bytes)
+                .index_interval_bytes(interval)
+                .segment_index_bytes(index_bytes)
+                .segment_ms(600_000)
+                .segment_jitter_ms(60_000)
+                .retention_ms(RETENTION_MS)
+                .retention_bytes(retention_bytes)
+                .retention_check_interval(Duration::from_mins(5))
+                .producer_id_expiration_ms(i64::MAX)
+                .preallocate(preallocate)
+                .durability(durability)
         },
     )
 }

@@ -46,7 +46,7 @@ fn send(engine: &Engine, topic: &Arc<Topic>, partition: u32) -> Result<(), SendE
 
 fn count(engine: &Engine, name: &str, partition: u32) -> Result<usize, AssignError> {
     let earliest = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Earliest);
-    let mut consumer = engine.consumer(earliest);
+    let mut consumer = engine.consumer(earliest).unwrap();
     consumer.assign(&engine.topic(name).unwrap(), partition)?;
     Ok(consumer.poll(Duration::ZERO).unwrap().len())
 }

@@ -56,8 +56,7 @@ impl Folder {
         let dir =
             Arc::new(LogDir::open(&Storage::portable(), self.path(), Strategy::SyncEach).unwrap());
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW_MS));
-        let config =
-            LogConfig { segment_bytes: 6_000, index_interval_bytes: 512, ..LogConfig::default() };
+        let config = LogConfig::default().segment_bytes(6_000).index_interval_bytes(512);
         for number in 0..2 {
             let name = TopicPartition::new(TopicName::new("orders").unwrap(), number);
             let log = UnrecoveredLog::open(&dir, &name, config.clone(), clock.clone()).unwrap();

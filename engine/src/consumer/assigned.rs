@@ -27,6 +27,8 @@ pub(super) struct Assigned {
     /// Offset of the record that comes next; `None`: nobody said where to start.
     pub(super) position: Option<Offset>,
     pub(super) paused: bool,
+    /// What is wrong at the position, to be told at a later poll: records came first.
+    pub(super) deferred: Option<PollError>,
     /// Batches that were fetched and not given out; the first one perhaps in part.
     ahead: VecDeque<StoredBatch>,
     /// Sizes of those.
@@ -67,7 +69,7 @@ impl Ahead {
 
     /// Whether a poll's limits are reached, so that fetching more would be in vain.
     pub(super) fn is_enough(self, options: &ConsumerOptions) -> bool {
-        let too_many = self.records >= options.max_poll_records.max(1);
+        let too_many = self.records >= options.max_poll_records;
         too_many || self.bytes >= options.fetch_max_bytes.max(1)
     }
 }
@@ -96,17 +98,24 @@ impl Assigned {
             log,
             position: None,
             paused: false,
+            deferred: None,
             ahead: VecDeque::new(),
             size: Ahead::default(),
             seen: 0,
         }
     }
 
-    /// Goes on at `position`; what was fetched ahead is dropped.
+    /// Goes on at `position`; what was fetched ahead, or met there, is dropped.
     pub(super) fn move_to(&mut self, position: Offset) {
         self.position = Some(position);
+        self.deferred = None;
         self.ahead.clear();
         self.size = Ahead::default();
+    }
+
+    /// Keeps an error for a later poll.
+    pub(super) fn defer(&mut self, error: PollError) {
+        self.deferred.get_or_insert(error);
     }
 
     /// Bytes that may still be fetched ahead; `None` at the limit.
@@ -142,7 +151,7 @@ impl Assigned {
         }
         let from = self.next_fetch();
         self.seen = self.log.readable().get();
-        if self.seen == from && isolation != Isolation::LogEnd {
+        if self.seen == from {
             return Ok(Fetch::Nothing);
         }
         let fetched = loop {

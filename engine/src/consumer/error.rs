@@ -9,6 +9,23 @@ use crate::{
     types::{Offset, TopicName, TopicPartition},
 };
 
+/// Why settings are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// A number is outside its range.
+    #[error("{setting} must be {smallest} to {largest}, found {found}")]
+    OutOfRange {
+        /// Kafka's name of the setting.
+        setting: &'static str,
+        /// Smallest value.
+        smallest: usize,
+        /// Largest value.
+        largest: usize,
+        /// The value.
+        found: usize,
+    },
+}
+
 /// Why a partition was not assigned.
 #[derive(Debug, thiserror::Error)]
 pub enum AssignError {

@@ -43,12 +43,13 @@ impl<'a> Filled<'a> {
         !assigned.paused && assigned.room(limit).is_some()
     }
 
-    /// Stands in line at each partition; `true` where one of them has become readable meanwhile.
-    fn stand_in_line(&mut self, context: &mut Context<'_>) -> Result<bool, PollError> {
-        let mut ready = false;
+    /// Stands in line at each partition.
+    fn stand_in_line(&mut self, context: &mut Context<'_>) -> Line {
+        let mut line = Line::Waits;
         let mut places = std::mem::take(&mut self.waits);
         places.resize_with(self.consumer.assigned.len(), || None);
-        for (assigned, place) in self.consumer.assigned.iter().zip(&mut places) {
+        for (index, place) in places.iter_mut().enumerate() {
+            let assigned = &self.consumer.assigned[index];
             if !self.takes_more(assigned) {
                 *place = None;
                 continue;
@@ -60,14 +61,27 @@ impl<'a> Filled<'a> {
             };
             match Pin::new(reached).poll(context) {
                 Poll::Pending => continue,
-                Poll::Ready(Ok(()) | Err(WaitError::Truncated)) => ready = true,
-                Poll::Ready(Err(error)) => return Err(ended(assigned, error)),
+                Poll::Ready(Ok(()) | Err(WaitError::Truncated)) => line = Line::Moved,
+                Poll::Ready(Err(error)) => {
+                    let error = ended(assigned, error);
+                    self.consumer.assigned[index].defer(error);
+                    return Line::Ended;
+                }
             }
             *place = None;
         }
         self.waits = places;
-        Ok(ready)
+        line
     }
+}
+
+/// What became of standing in line.
+enum Line {
+    Waits,
+    /// A partition has become readable meanwhile.
+    Moved,
+    /// A partition will not; its error is kept.
+    Ended,
 }
 
 impl Future for Filled<'_> {
@@ -80,14 +94,14 @@ impl Future for Filled<'_> {
                 return Poll::Ready(Ok(()));
             }
             match self.stand_in_line(context) {
-                Ok(true) => {}
-                Ok(false) => return Poll::Pending,
+                Line::Moved => {}
+                Line::Waits => return Poll::Pending,
                 // The others' records come first.
-                Err(error) if self.consumer.ahead().bytes > 0 => {
-                    self.consumer.deferred.get_or_insert(error);
-                    return Poll::Ready(Ok(()));
+                Line::Ended if self.consumer.ahead().bytes > 0 => return Poll::Ready(Ok(())),
+                Line::Ended => {
+                    let error = self.consumer.take_deferred();
+                    return Poll::Ready(error.map_or(Ok(()), Err));
                 }
-                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }

@@ -19,10 +19,11 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub use error::{AssignError, PollError, SeekError};
+pub use error::{AssignError, OptionsError, PollError, SeekError};
 pub use options::{
     AutoOffsetReset, ConsumerOptions, DEFAULT_FETCH_MAX_BYTES, DEFAULT_FETCH_MAX_WAIT,
     DEFAULT_FETCH_MIN_BYTES, DEFAULT_MAX_PARTITION_FETCH_BYTES, DEFAULT_MAX_POLL_RECORDS,
+    IsolationLevel,
 };
 pub use polled::{ConsumerRecord, Polled, Reset};
 
@@ -32,7 +33,7 @@ use polled::{Reader, Slice};
 
 use crate::{
     commit::{park_until, wait_for},
-    log::ReadError,
+    log::{Isolation, ReadError},
     metrics::Counter,
     record::Decoder,
     topic::Topic,
@@ -46,8 +47,6 @@ pub struct Consumer {
     assigned: Vec<Assigned>,
     /// Which of them is served first.
     turn: usize,
-    /// To be told at the next poll: other partitions' records came first.
-    deferred: Option<PollError>,
     resets: Vec<Reset>,
     readers: Arc<Mutex<Vec<Reader>>>,
     decoder: Decoder,
@@ -83,17 +82,17 @@ pub struct ConsumerMetrics {
 
 impl Consumer {
     /// A consumer without partitions.
-    pub fn new(options: ConsumerOptions) -> Self {
-        Self {
+    pub fn new(options: ConsumerOptions) -> Result<Self, OptionsError> {
+        options.check()?;
+        Ok(Self {
             options,
             assigned: Vec::new(),
             turn: 0,
-            deferred: None,
             resets: Vec::new(),
             readers: Arc::default(),
             decoder: Decoder::new(),
             metrics: ConsumerMetrics::default(),
-        }
+        })
     }
 
     /// Adds a partition. It starts where `auto.offset.reset` says, as of now; [`Consumer::seek`]
@@ -139,6 +138,7 @@ impl Consumer {
     pub fn seek(&mut self, partition: &TopicPartition, to: Seek) -> Result<Offset, SeekError> {
         let index = self.find(partition);
         let index = index.ok_or_else(|| SeekError::NotAssigned(partition.clone()))?;
+        let isolation = self.isolation();
         let assigned = &mut self.assigned[index];
         let position = match to {
             Seek::Offset(offset) if offset < 0 => {
@@ -146,11 +146,11 @@ impl Consumer {
             }
             Seek::Offset(offset) => offset,
             Seek::Beginning => assigned.log.watermarks().log_start,
-            Seek::End => assigned.log.end_for(self.options.isolation),
+            Seek::End => assigned.log.end_for(isolation),
             Seek::Timestamp(timestamp) => loop {
                 match assigned.log.offset_for_timestamp(timestamp) {
                     Ok(Some((_, offset))) => break offset,
-                    Ok(None) => break assigned.log.end_for(self.options.isolation),
+                    Ok(None) => break assigned.log.end_for(isolation),
                     Err(ReadError::Truncated { .. }) => {}
                     Err(source) => {
                         return Err(SeekError::Read { partition: partition.clone(), source });
@@ -171,7 +171,7 @@ impl Consumer {
     /// Records between the position and the end of what can be read; compaction may have left fewer.
     pub fn lag(&self, partition: &TopicPartition) -> Option<u64> {
         let assigned = &self.assigned[self.find(partition)?];
-        Some((assigned.log.end_for(self.options.isolation) - assigned.position?).max(0) as u64)
+        Some((assigned.log.end_for(self.isolation()) - assigned.position?).max(0) as u64)
     }
 
     /// Holds a partition's records back, what was fetched already included; `false` where it is not
@@ -232,6 +232,10 @@ impl Consumer {
         &self.metrics
     }
 
+    fn isolation(&self) -> Isolation {
+        self.options.isolation.into()
+    }
+
     fn find(&self, partition: &TopicPartition) -> Option<usize> {
         self.assigned.iter().position(|assigned| *assigned.place == *partition)
     }
@@ -252,7 +256,7 @@ impl Consumer {
     fn start_of(&self, assigned: &Assigned) -> Option<Offset> {
         match self.options.auto_offset_reset {
             AutoOffsetReset::Earliest => Some(assigned.log.watermarks().log_start),
-            AutoOffsetReset::Latest => Some(assigned.log.end_for(self.options.isolation)),
+            AutoOffsetReset::Latest => Some(assigned.log.end_for(self.isolation())),
             AutoOffsetReset::None => None,
         }
     }
@@ -269,7 +273,7 @@ impl Consumer {
         if self.assigned.is_empty() {
             return Err(PollError::NothingAssigned);
         }
-        if let Some(error) = self.deferred.take() {
+        if let Some(error) = self.take_deferred() {
             return Err(error);
         }
         let mut ahead = self.ahead();
@@ -279,14 +283,20 @@ impl Consumer {
         for step in 0..self.assigned.len() {
             let Some(index) = self.in_turn(step) else { continue };
             if let Err(error) = self.fill_one(index, so_far, &mut ahead) {
-                self.deferred.get_or_insert(error);
+                self.assigned[index].defer(error);
             }
             so_far = so_far + self.assigned[index].ahead();
         }
         if ahead.bytes == 0 && self.resets.is_empty() {
-            return self.deferred.take().map_or(Ok(()), Err);
+            return self.take_deferred().map_or(Ok(()), Err);
         }
         Ok(())
+    }
+
+    /// An error that waited until other records were given out.
+    fn take_deferred(&mut self) -> Option<PollError> {
+        let mut ready = self.assigned.iter_mut().filter(|assigned| !assigned.paused);
+        ready.find_map(|assigned| assigned.deferred.take())
     }
 
     /// Fetches of one partition what is there, up to the limits, and adds it to `ahead`.
@@ -296,7 +306,7 @@ impl Consumer {
         before: Ahead,
         ahead: &mut Ahead,
     ) -> Result<(), PollError> {
-        let options = &self.options;
+        let (options, isolation) = (&self.options, self.options.isolation.into());
         let assigned = &mut self.assigned[index];
         while !(before + assigned.ahead()).is_enough(options) {
             let Some(position) = assigned.position else {
@@ -307,7 +317,7 @@ impl Consumer {
             if left == 0 && ahead.bytes > 0 {
                 break;
             }
-            match assigned.fetch(room.min(left), options.isolation)? {
+            match assigned.fetch(room.min(left), isolation)? {
                 Fetch::Nothing => break,
                 Fetch::Got(got) => {
                     *ahead = *ahead + got;
@@ -350,7 +360,7 @@ impl Consumer {
         let first = self.turn;
         for step in 0..self.assigned.len() {
             let index = (first + step) % self.assigned.len();
-            let room = self.options.max_poll_records.max(1).saturating_sub(taken);
+            let room = self.options.max_poll_records.saturating_sub(taken);
             if room == 0 || self.assigned[index].paused {
                 continue;
             }
@@ -360,15 +370,15 @@ impl Consumer {
                     taken += count;
                     self.turn = (index + 1) % self.assigned.len();
                 }
-                Err(error) => {
-                    self.deferred.get_or_insert(error);
-                }
+                Err(error) => self.assigned[index].defer(error),
             }
         }
         let resets = std::mem::take(&mut self.resets);
-        match self.deferred.take() {
-            Some(error) if slices.is_empty() && resets.is_empty() => return Err(error),
-            deferred => self.deferred = deferred,
+        if slices.is_empty()
+            && resets.is_empty()
+            && let Some(error) = self.take_deferred()
+        {
+            return Err(error);
         }
         self.metrics.records.add(taken as u64);
         Ok(Polled::new(slices, resets, &self.readers))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::OptionsError;
 use crate::log::Isolation;
 
 /// Default of `fetch.min.bytes`.
@@ -30,6 +31,29 @@ pub enum AutoOffsetReset {
     None,
 }
 
+/// How far a consumer sees (`isolation.level`); never behind what is committed, since nobody should act
+/// on what a crash can take back. To read up to the log end is a follower's and a tool's business:
+/// [`PartitionLog::fetch`](crate::log::PartitionLog::fetch).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum IsolationLevel {
+    /// What is committed ([`Isolation::Committed`]), the records of open and aborted transactions
+    /// included.
+    #[default]
+    ReadUncommitted,
+    /// No further than the first open transaction ([`Isolation::Stable`]). The records of aborted ones
+    /// are not left out: that is not built yet.
+    ReadCommitted,
+}
+
+impl From<IsolationLevel> for Isolation {
+    fn from(level: IsolationLevel) -> Self {
+        match level {
+            IsolationLevel::ReadUncommitted => Self::Committed,
+            IsolationLevel::ReadCommitted => Self::Stable,
+        }
+    }
+}
+
 /// Settings of a [`Consumer`](super::Consumer).
 ///
 /// ```
@@ -40,6 +64,7 @@ pub enum AutoOffsetReset {
 /// assert_eq!(options.fetch_min_bytes, 1);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConsumerOptions {
     /// `fetch.min.bytes`: a poll waits until so many bytes are there, for `fetch.max.wait.ms` at
     /// most, or until a limit is reached. Default [`DEFAULT_FETCH_MIN_BYTES`].
@@ -53,15 +78,13 @@ pub struct ConsumerOptions {
     /// `fetch.max.wait.ms`: how long `fetch.min.bytes` are waited for. Default
     /// [`DEFAULT_FETCH_MAX_WAIT`].
     pub fetch_max_wait: Duration,
-    /// `max.poll.records`: records that one poll gives at most. Default
+    /// `max.poll.records`: records that one poll gives at most, at least 1. Default
     /// [`DEFAULT_MAX_POLL_RECORDS`].
     pub max_poll_records: usize,
     /// Where to start when there is no position, or the log no longer holds it.
     pub auto_offset_reset: AutoOffsetReset,
-    /// How far the consumer sees. Default: what is committed; nobody should act on more.
-    /// [`Isolation::Stable`] stops at the first open transaction, but does not leave out the records
-    /// of aborted ones: that is not built yet.
-    pub isolation: Isolation,
+    /// `isolation.level`: how far the consumer sees. Default: what is committed.
+    pub isolation: IsolationLevel,
 }
 
 impl Default for ConsumerOptions {
@@ -73,7 +96,7 @@ impl Default for ConsumerOptions {
             fetch_max_wait: DEFAULT_FETCH_MAX_WAIT,
             max_poll_records: DEFAULT_MAX_POLL_RECORDS,
             auto_offset_reset: AutoOffsetReset::default(),
-            isolation: Isolation::default(),
+            isolation: IsolationLevel::default(),
         }
     }
 }
@@ -82,6 +105,19 @@ impl ConsumerOptions {
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether the settings fit.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        match self.max_poll_records {
+            0 => Err(OptionsError::OutOfRange {
+                setting: "max.poll.records",
+                smallest: 1,
+                largest: usize::MAX,
+                found: 0,
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -93,6 +129,6 @@ setters! {
         fetch_max_wait: Duration,
         max_poll_records: usize,
         auto_offset_reset: AutoOffsetReset,
-        isolation: Isolation,
+        isolation: IsolationLevel,
     }
 }

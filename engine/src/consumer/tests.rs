@@ -11,7 +11,7 @@ use crate::{
     clock::SystemClock,
     commit::Strategy,
     io::Storage,
-    log::{Isolation, LogDir, PartitionLog, UnrecoveredLog},
+    log::{LogDir, PartitionLog, UnrecoveredLog},
     record::{BatchBuilder, BatchSettings, Compression, Encoder, Marker, NewRecord, SealedBatch},
     topic::TopicConfig,
     types::{Durability, TopicId, TopicName},
@@ -86,7 +86,7 @@ fn earliest() -> ConsumerOptions {
 }
 
 fn consumer(options: ConsumerOptions, topic: &Arc<Topic>) -> Consumer {
-    let mut consumer = Consumer::new(options);
+    let mut consumer = Consumer::new(options).unwrap();
     for log in topic.partitions() {
         consumer.assign(topic, log.partition().partition).unwrap();
     }
@@ -375,7 +375,7 @@ fn a_stable_reader_that_starts_at_the_end_misses_no_open_transaction() {
         .unwrap();
     append(log, vec![builder.seal(&mut Encoder::new()).unwrap()]);
     let latest = ConsumerOptions::new().auto_offset_reset(AutoOffsetReset::Latest);
-    let mut stable = consumer(latest.isolation(Isolation::Stable), &topic);
+    let mut stable = consumer(latest.isolation(IsolationLevel::ReadCommitted), &topic);
     let place = log.partition().clone();
     assert!(stable.poll(NOW).unwrap().is_empty());
     assert_eq!(stable.position(&place), Some(2), "not behind the open transaction");
@@ -391,10 +391,7 @@ fn records_that_are_not_durable_yet_are_not_given() {
     let log = &topic.partitions()[0];
     let end = log.append(vec![batch("none", 0, &["a".to_owned()])], 0).unwrap().end;
     let mut committed = consumer(earliest(), &topic);
-    let mut all = consumer(earliest().isolation(Isolation::LogEnd), &topic);
     assert!(committed.poll(NOW).unwrap().is_empty());
-    assert_eq!(all.poll(NOW).unwrap().len(), 1);
-    assert!(all.poll(NOW).unwrap().is_empty());
     log.commit(end).unwrap();
     assert_eq!(committed.poll(NOW).unwrap().len(), 1);
 }
@@ -426,4 +423,47 @@ fn a_damaged_batch_is_an_error_each_time_and_never_passed_over() {
     let mut outcomes = [consumer.poll(NOW), consumer.poll(NOW)].map(|outcome| outcome.is_ok());
     outcomes.sort_unstable();
     assert_eq!(outcomes, [false, true]);
+}
+
+#[test]
+fn an_error_that_was_not_told_yet_goes_with_its_position() {
+    let damaged = || {
+        let topic = topic(2);
+        topic.partitions().iter().for_each(|log| fill(log, "none", 30, 10));
+        let path = topic.partitions()[0].path().join("00000000000000000000.log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        topic
+    };
+    let polled_once = |topic: &Fixture| {
+        let mut consumer = consumer(earliest().max_poll_records(1000), topic);
+        assert_eq!(consumer.poll(NOW).unwrap().len(), 10 + 30);
+        consumer
+    };
+    let topic = damaged();
+    let places: Vec<_> = topic.partitions().iter().map(|log| log.partition().clone()).collect();
+    let mut sought = polled_once(&topic);
+    sought.seek(&places[0], Seek::Offset(20)).unwrap();
+    assert_eq!(offsets(sought.poll(NOW).unwrap()), (20..30).collect::<Vec<_>>());
+
+    let mut unassigned = polled_once(&topic);
+    unassigned.unassign(&places[0]);
+    unassigned.assign(&topic, 0).unwrap();
+    unassigned.seek(&places[0], Seek::End).unwrap();
+    assert!(unassigned.poll(NOW).unwrap().is_empty());
+
+    let mut elsewhere = polled_once(&topic);
+    elsewhere.seek(&places[1], Seek::Beginning).unwrap();
+    let error = elsewhere.poll(NOW).unwrap_err();
+    assert!(matches!(error, PollError::Corrupt { partition, .. } if partition == places[0]));
+    assert_eq!(elsewhere.poll(NOW).unwrap().len(), 30);
+}
+
+#[test]
+fn a_setting_out_of_range_is_named() {
+    let refused = Consumer::new(ConsumerOptions::new().max_poll_records(0)).unwrap_err();
+    let text = format!("max.poll.records must be 1 to {}, found 0", usize::MAX);
+    assert_eq!(refused.to_string(), text);
 }

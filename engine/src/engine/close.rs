@@ -8,10 +8,17 @@ use crate::log::{ClosedLog, LogDir};
 impl Shared {
     pub(super) fn close(&self) -> Result<(), CloseError> {
         // Whoever makes or deletes a topic right now ends that first.
-        let _registry = self.registry.lock();
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
+        let mut registry = self.registry.lock();
+        if let Some(outcome) = &registry.closed {
+            return outcome.clone();
         }
+        self.closed.store(true, Ordering::Release);
+        let outcome = self.close_all();
+        registry.closed = Some(outcome.clone());
+        outcome
+    }
+
+    fn close_all(&self) -> Result<(), CloseError> {
         let mut failed = CloseError::default();
         // Nobody knows what state a partition is in that was not opened.
         let mut unclean: Vec<Arc<LogDir>> = self.offline_dirs();
@@ -25,7 +32,9 @@ impl Shared {
             match outcome {
                 Ok(ClosedLog::Clean) => continue,
                 Ok(ClosedLog::Damaged) => {}
-                Err(error) => failed.partitions.push((log.partition().clone(), error)),
+                Err(error) => {
+                    failed.partitions.push((log.partition().clone(), Arc::new(error)));
+                }
             }
             unclean.push(log.dir().clone());
         }
@@ -33,7 +42,7 @@ impl Shared {
             let is_clean = !unclean.iter().any(|other| Arc::ptr_eq(other, dir));
             let outcome = if is_clean { dir.close() } else { dir.persist() };
             if let Err(error) = outcome {
-                failed.log_dirs.push(error.into());
+                failed.log_dirs.push(Arc::new(error.into()));
             }
             dir.release();
         }

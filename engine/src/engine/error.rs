@@ -1,6 +1,6 @@
 //! Why an operation of an engine fails: one enum an operation.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use crate::{
     error::IoError,
@@ -127,12 +127,12 @@ pub enum DeleteTopicError {
 
 /// What failed while an engine was closed. What is not named here was closed cleanly; the rest will be
 /// recovered when it is opened again.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct CloseError {
     /// Partitions, and why they were not closed.
-    pub partitions: Vec<(TopicPartition, ChangeError)>,
+    pub partitions: Vec<(TopicPartition, Arc<ChangeError>)>,
     /// Log dirs whose checkpoints could not be written.
-    pub log_dirs: Vec<IoError>,
+    pub log_dirs: Vec<Arc<IoError>>,
 }
 
 impl CloseError {

@@ -29,10 +29,10 @@ use house::{House, Keeper};
 use registry::Registry;
 
 use crate::{
-    consumer::{Consumer, ConsumerOptions},
+    consumer::{Consumer, ConsumerOptions, OptionsError},
     log::{LogDir, PartitionLog},
     options::EngineOptions,
-    producer::{Producer, ProducerError, ProducerOptions},
+    producer::{Producer, ProducerError, ProducerOptions, WeakProducer},
     topic::{Topic, TopicConfig},
     types::TopicName,
 };
@@ -58,6 +58,8 @@ struct Shared {
     /// Held while topics come and go. Taken after `house` and before `topics`.
     registry: Mutex<Registry>,
     house: Mutex<House>,
+    /// Those that [`Engine::producer`] made: they let go of a topic that is deleted.
+    producers: Mutex<Vec<WeakProducer>>,
     closed: AtomicBool,
 }
 
@@ -85,9 +87,14 @@ impl Engine {
     }
 
     /// Deletes a topic with all its records. Who still holds it gets errors from now on; its files go
-    /// after `file.delete.delay.ms`.
+    /// after `file.delete.delay.ms`. They stay open while a consumer has it assigned or somebody holds
+    /// the [`Topic`]; this engine's producers let go of it here.
     pub fn delete_topic(&self, name: &str) -> Result<(), DeleteTopicError> {
-        self.shared.delete_topic(name)
+        let deleted = self.shared.delete_topic(name);
+        // Those whose records fail are told so: no lock is held meanwhile.
+        let producers = self.shared.producers.lock().clone();
+        producers.iter().for_each(WeakProducer::release_deleted);
+        deleted
     }
 
     /// The topic of that name.
@@ -105,11 +112,15 @@ impl Engine {
 
     /// A producer with a sender thread of its own; many threads may share it.
     pub fn producer(&self, options: ProducerOptions) -> Result<Producer, ProducerError> {
-        Producer::new(self.shared.options.clock.clone(), options)
+        let producer = Producer::new(self.shared.options.clock.clone(), options)?;
+        let mut producers = self.shared.producers.lock();
+        producers.retain(WeakProducer::is_alive);
+        producers.push(producer.downgrade());
+        Ok(producer)
     }
 
     /// A consumer without partitions; assign some.
-    pub fn consumer(&self, options: ConsumerOptions) -> Consumer {
+    pub fn consumer(&self, options: ConsumerOptions) -> Result<Consumer, OptionsError> {
         Consumer::new(options)
     }
 
@@ -129,6 +140,8 @@ impl Engine {
     /// Closes the engine: every log is synced and trimmed to Kafka's shape, checkpoints and producers'
     /// snapshots are written, the clean-shutdown markers last. Where something fails, the rest is
     /// closed all the same. Close producers before: what they have not sent yet is refused afterwards.
+    /// A call while the engine is being closed, or later, returns when that is done: with the same
+    /// outcome.
     pub fn close(&self) -> Result<(), CloseError> {
         self.stop_keeper();
         self.shared.close()

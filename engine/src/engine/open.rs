@@ -296,6 +296,7 @@ impl Opening {
             next_number: all.len() as u32,
             rng: options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             trash: Vec::new(),
+            closed: None,
         };
         let house = House::new(options.clock.monotonic(), options.checkpoint_interval);
         let threaded = options.housekeeping == Housekeeping::Threaded;
@@ -305,6 +306,7 @@ impl Opening {
             topics: RwLock::new(all),
             registry: Mutex::new(registry),
             house: Mutex::new(house),
+            producers: Mutex::default(),
             closed: AtomicBool::new(false),
         });
         let engine = Engine { shared, report: self.report, keeper: Mutex::new(None) };

@@ -3,7 +3,9 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::{CreateTopicError, DeleteTopicError, Shared, house::Trash, parallel::in_parallel};
+use super::{
+    CloseError, CreateTopicError, DeleteTopicError, Shared, house::Trash, parallel::in_parallel,
+};
 use crate::{
     error::IoError,
     limits::MAX_PARTITIONS,
@@ -23,6 +25,8 @@ pub(super) struct Registry {
     pub(super) rng: fastrand::Rng,
     /// Folders of deleted topics.
     pub(super) trash: Vec<Trash>,
+    /// How the close went, once it is done.
+    pub(super) closed: Option<Result<(), CloseError>>,
 }
 
 /// A partition that is to be made.

@@ -143,6 +143,13 @@ impl PartitionLog {
         Ok(Appended { base_offsets, end, log_append_time: None, buffers })
     }
 
+    /// Why any append of now would be refused; a full disk shows only in an append.
+    pub fn check_appends(&self) -> Result<(), AppendError> {
+        let writer = self.writer.lock();
+        writer.check_open()?;
+        writer.file.file().failure().map_or(Ok(()), |error| Err(error.duplicate().into()))
+    }
+
     /// A producer's batch has base offset 0, a record for each offset, and a bounded size.
     fn check_from_producer(&self, batch: &SealedBatch) -> Result<(), AppendError> {
         let (found, limit) = (batch.bytes().len(), self.config.max_message_bytes);

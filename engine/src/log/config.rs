@@ -19,8 +19,9 @@ pub enum OnDamage {
     Cut,
 }
 
-/// Settings of one partition's log.
+/// Settings of one partition's log: the defaults, and a method a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LogConfig {
     /// `segment.bytes`: a segment is rolled before it would pass this size.
     pub segment_bytes: u64,
@@ -157,6 +158,28 @@ impl Default for LogConfig {
             durability: Durability::default(),
             on_damage: OnDamage::default(),
         }
+    }
+}
+
+setters! {
+    LogConfig {
+        segment_bytes: u64,
+        segment_ms: i64,
+        segment_jitter_ms: i64,
+        index_interval_bytes: u32,
+        segment_index_bytes: u32,
+        retention_ms: i64,
+        retention_bytes: i64,
+        retention_check_interval: Duration,
+        file_delete_delay: Duration,
+        preallocate: bool,
+        max_message_bytes: usize,
+        timestamp_type: TimestampType,
+        compacted: bool,
+        deletes: bool,
+        producer_id_expiration_ms: i64,
+        durability: Durability,
+        on_damage: OnDamage,
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Accumulator {
     /// Held to add a topic; `true`: shut, none is added.
     shut: Mutex<bool>,
     closing: AtomicBool,
+    /// A thread of the producer panicked. Set before `closing`.
+    stopped: AtomicBool,
     /// Records that were failed when everything was shut.
     abandoned: AtomicU64,
 }
@@ -71,6 +73,7 @@ impl Accumulator {
             topics: Topics::new(),
             shut: Mutex::new(false),
             closing: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             abandoned: AtomicU64::new(0),
         })
     }
@@ -100,8 +103,8 @@ impl Accumulator {
         record: &ProducerRecord<'_>,
         room: &mut Option<Room>,
     ) -> Result<Placed, SendError> {
-        if self.closing.load(Ordering::Relaxed) {
-            return Err(SendError::Closed);
+        if self.closing.load(Ordering::Acquire) {
+            return Err(self.why_closed());
         }
         let record_of_now = record.stamped(|| self.clock.wall_ms());
         let bytes = BatchBuilder::record_bytes(&record_of_now);
@@ -167,21 +170,40 @@ impl Accumulator {
     /// Refuses records from now on; gives what the schedule's watermark reaches when all those
     /// that are here are decided.
     pub(super) fn close(&self) -> i64 {
-        self.closing.store(true, Ordering::Relaxed);
+        self.closing.store(true, Ordering::Release);
         self.pool.close();
         self.schedule.close()
+    }
+
+    /// A thread of the producer panicked: everything ends. What is still here fails when the sender
+    /// does.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.close();
+        self.schedule.abort();
+    }
+
+    /// Whether a thread of the producer panicked.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Why no record is taken any more.
+    fn why_closed(&self) -> SendError {
+        if self.is_stopped() { SendError::Stopped } else { SendError::Closed }
     }
 
     /// Fails everything that is still here, and whatever comes.
     pub(super) fn shut(&self) {
         self.close();
+        let why = self.why_closed();
         *self.shut.lock() = true;
         for topic in self.topics.iter() {
             for partition in &topic.partitions {
-                let parcels = partition.refuse(&SendError::Closed);
+                let parcels = partition.refuse(&why);
                 let records: u64 = parcels.iter().map(|parcel| parcel.figures.records).sum();
                 self.abandoned.fetch_add(records, Ordering::Relaxed);
-                self.fail(partition, parcels, &SendError::Closed);
+                self.fail(partition, parcels, &why);
             }
         }
         self.schedule.watermark().close();
@@ -261,6 +283,24 @@ impl Accumulator {
         OpenBatch { builder, limit: room.bytes(), promise, number, opened, room }
     }
 
+    /// Lets go of the logs of topics that were deleted, so that their files are closed. What is here
+    /// for them fails.
+    pub(super) fn release_deleted(&self) {
+        // A topic that is being added is seen here, or sees for itself that it was deleted.
+        let shut = self.shut.lock();
+        let mut released = Vec::new();
+        for topic in self.topics.iter() {
+            topic.release_if_deleted(|partition, parcels| {
+                released.push((partition.clone(), parcels));
+            });
+        }
+        // Wakers are foreign code: no lock is held while they are called.
+        drop(shut);
+        for (partition, parcels) in released {
+            self.fail(&partition, parcels, &SendError::TopicDeleted);
+        }
+    }
+
     /// Adds a topic, and lets go of the logs of those that were deleted.
     #[cold]
     fn add_topic(
@@ -270,20 +310,11 @@ impl Accumulator {
     ) -> Result<&Arc<TopicQueues>, SendError> {
         let shut = self.shut.lock();
         if *shut {
-            return Err(SendError::Closed);
-        }
-        let mut released = Vec::new();
-        for topic in self.topics.iter() {
-            topic.release_if_deleted(|partition, parcels| {
-                released.push((partition.clone(), parcels));
-            });
+            return Err(self.why_closed());
         }
         let added = self.topics.get_or_add(number, add);
-        // Wakers are foreign code: no lock is held while they are called.
         drop(shut);
-        for (partition, parcels) in released {
-            self.fail(&partition, parcels, &SendError::TopicDeleted);
-        }
+        self.release_deleted();
         Ok(added)
     }
 }
@@ -308,7 +339,9 @@ impl Future for Placing<'_> {
             if let Some(take) = &mut this.take {
                 match Pin::new(take).poll(context) {
                     Poll::Ready(Ok(room)) => this.room = Some(room),
-                    Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Closed)),
+                    Poll::Ready(Err(_)) => {
+                        return Poll::Ready(Err(this.accumulator.why_closed()));
+                    }
                     Poll::Pending => return Poll::Pending,
                 }
                 this.take = None;
@@ -320,7 +353,9 @@ impl Future for Placing<'_> {
                     let first = Pin::new(&mut take).poll(context);
                     match first {
                         Poll::Ready(Ok(room)) => this.room = Some(room),
-                        Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Closed)),
+                        Poll::Ready(Err(_)) => {
+                            return Poll::Ready(Err(this.accumulator.why_closed()));
+                        }
                         Poll::Pending => {
                             // In line first, then the call: the sender sees that somebody waits.
                             this.take = Some(take);

@@ -171,8 +171,8 @@ impl Fate {
     }
 }
 
-/// The duty to decide a [`Fate`]; only the first decision counts. Dropped without that, the batch has failed: no [`Ack`] waits
-/// for ever, whatever becomes of the sender.
+/// The duty to decide a [`Fate`]; only the first decision counts. Dropped without that, by a panic, the
+/// batch has failed: no [`Ack`] waits for ever, whatever becomes of the sender.
 #[derive(Debug)]
 pub(super) struct Promise(Option<Arc<Fate>>);
 
@@ -218,7 +218,7 @@ impl Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.decide(Outcome::Failed { error: SendError::Closed, at: Instant::now() });
+        self.decide(Outcome::Failed { error: SendError::Stopped, at: Instant::now() });
     }
 }
 
@@ -310,6 +310,6 @@ mod tests {
         let ack = Ack::new(promise.fate(), 0, 0);
         let waiting = thread::spawn(|| ack.wait());
         drop(promise);
-        assert!(matches!(waiting.join().unwrap(), Err(SendError::Closed)));
+        assert!(matches!(waiting.join().unwrap(), Err(SendError::Stopped)));
     }
 }

@@ -2,7 +2,7 @@
 //! that the sender fills and seals the next batches while this one syncs. Everything that was
 //! appended during one sync is served by the next.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, thread};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -59,6 +59,8 @@ pub(super) struct Committer {
 struct Inbox {
     deliveries: Vec<Delivery>,
     closed: bool,
+    /// The thread panicked: nothing is committed any more.
+    stopped: bool,
 }
 
 impl Committer {
@@ -68,7 +70,13 @@ impl Committer {
 
     /// Takes batches that are to be committed.
     pub(super) fn push(&self, delivery: Delivery) {
-        self.inbox.lock().deliveries.push(delivery);
+        let mut inbox = self.inbox.lock();
+        if inbox.stopped {
+            drop(inbox);
+            return delivery.refuse(&self.accumulator, &SendError::Stopped);
+        }
+        inbox.deliveries.push(delivery);
+        drop(inbox);
         self.changed.notify_one();
     }
 
@@ -80,6 +88,7 @@ impl Committer {
 
     /// Commits until it is closed and all is done.
     pub(super) fn run(&self) {
+        let _guard = StopOnPanic(self);
         loop {
             let mut inbox = self.inbox.lock();
             while inbox.deliveries.is_empty() {
@@ -90,6 +99,18 @@ impl Committer {
             }
             drop(inbox);
             self.step();
+        }
+    }
+
+    /// The thread panicked: fails all that is here and whatever comes, and ends the producer.
+    fn stop(&self) {
+        let mut inbox = self.inbox.lock();
+        inbox.stopped = true;
+        let deliveries = mem::take(&mut inbox.deliveries);
+        drop(inbox);
+        self.accumulator.stop();
+        for delivery in deliveries {
+            delivery.refuse(&self.accumulator, &SendError::Stopped);
         }
     }
 
@@ -115,6 +136,17 @@ impl Committer {
         match refusal.as_ref().map_or(result.as_ref().map(|&()| ()), Err) {
             Ok(()) => delivery.acknowledge(&self.accumulator),
             Err(error) => delivery.refuse(&self.accumulator, error),
+        }
+    }
+}
+
+/// However a committer's thread ends, nobody waits for it afterwards.
+struct StopOnPanic<'a>(&'a Committer);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
         }
     }
 }

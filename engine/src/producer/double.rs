@@ -3,21 +3,19 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use parking_lot::{Condvar, Mutex};
 
 use super::{
+    partitioner::Load,
     queue::{TopicFacts, TopicQueues},
     sink::{Accepted, Owner, Sink},
 };
 use crate::{
     commit,
-    error::IoError,
+    error::{Corruption, IoError},
     log::{AppendError, CommitError, CommitPoint},
     record::{BatchSettings, Compression, Decoder, SealedBatch},
     types::Offset,
@@ -40,7 +38,11 @@ struct State {
     /// Batches are forgotten, for measurements.
     forgets: bool,
     failures: VecDeque<Failure>,
-    commit_fails: bool,
+    commits: Commits,
+    /// Commits wait.
+    commits_held: bool,
+    /// Every append is refused.
+    damage: Option<Corruption>,
     /// Appends wait.
     held: bool,
     inside: usize,
@@ -58,6 +60,15 @@ pub(super) enum Failure {
     /// The file is broken.
     Broken,
     /// The log's code is.
+    Panic,
+}
+
+/// What commits do from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Commits {
+    #[default]
+    Work,
+    Fail,
     Panic,
 }
 
@@ -85,6 +96,9 @@ impl Double {
         }
         state.inside -= 1;
         state.appends += 1;
+        if let Some(damage) = &state.damage {
+            return Err(AppendError::Damaged(damage.clone()));
+        }
         if let Some(failure) = state.failures.pop_front() {
             assert_ne!(failure, Failure::Panic, "the double panics as it was told");
             return Err(failure.error().into());
@@ -105,7 +119,11 @@ impl Double {
 
     fn commit(&self, upto: Offset) -> Result<(), CommitError> {
         let mut state = self.state.lock();
-        if state.commit_fails {
+        while state.commits_held {
+            self.changed.wait(&mut state);
+        }
+        assert_ne!(state.commits, Commits::Panic, "the double panics as it was told");
+        if state.commits == Commits::Fail {
             let error = IoError::new("sync", "double", io::ErrorKind::Other.into());
             return Err(commit::CommitError::Io(error).into());
         }
@@ -118,7 +136,28 @@ impl Double {
     }
 
     pub(super) fn fail_commits(&self) {
-        self.state.lock().commit_fails = true;
+        self.state.lock().commits = Commits::Fail;
+    }
+
+    pub(super) fn panic_in_commits(&self) {
+        self.state.lock().commits = Commits::Panic;
+    }
+
+    /// Commits wait until they are let go.
+    pub(super) fn hold_commits(&self, held: bool) {
+        self.state.lock().commits_held = held;
+        self.changed.notify_all();
+    }
+
+    /// All appends are refused until the damage is mended.
+    pub(super) fn set_damaged(&self, damaged: bool) {
+        let damage = Corruption::new("double", 0, "crc", 1, 2);
+        self.state.lock().damage = damaged.then_some(damage);
+    }
+
+    pub(super) fn check(&self) -> Result<(), AppendError> {
+        let damage = self.state.lock().damage.clone();
+        damage.map_or(Ok(()), |damage| Err(AppendError::Damaged(damage)))
     }
 
     pub(super) fn forget(&self) {
@@ -221,7 +260,7 @@ impl DoubleTopic {
             max_message_bytes: self.max_message_bytes,
             append_bytes: self.append_bytes,
             durable: self.durable,
-            queued: self.partitions.iter().map(|_| AtomicU32::new(0)).collect(),
+            loads: self.partitions.iter().map(|_| Load::default()).collect(),
         };
         let count = (self.partitions.len() + self.missing.len()) as u32;
         let numbers = (0..count).filter(|number| !self.missing.contains(number));

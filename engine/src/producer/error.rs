@@ -15,6 +15,10 @@ pub enum SendError {
     /// The producer was closed before the record was handed over to the log. It is not there.
     #[error("the producer is closed")]
     Closed,
+    /// A thread of the producer panicked, and the producer ended with it. Of a record that was handed
+    /// over to the log before, nobody knows whether it is there.
+    #[error("a thread of the producer panicked")]
+    Stopped,
     /// `try_send`: there is no free memory now. Nothing was sent.
     #[error("buffer.memory is in use")]
     Full,

@@ -32,5 +32,6 @@ pub use options::{
     ProducerOptions,
 };
 pub use partitioner::{murmur2, partition_for_key};
+pub(crate) use producer::WeakProducer;
 pub use producer::{CloseError, Producer, ProducerError};
 pub use record::ProducerRecord;

@@ -31,6 +31,7 @@ pub enum Acks {
 /// assert_eq!(options.batch_size, 131_072);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProducerOptions {
     /// `batch.size`: largest batch, in bytes before compression, header included. A record that
     /// does not fit gets a batch of its own. (Kafka bounds the estimated compressed bytes; here the
@@ -46,7 +47,8 @@ pub struct ProducerOptions {
     /// `delivery.timeout.ms`: how long after its batch was opened a record may still be handed to
     /// the log. Default [`DEFAULT_DELIVERY_TIMEOUT`].
     pub delivery_timeout: Duration,
-    /// `retry.backoff.ms`: pause of a partition before a batch is tried again. Default
+    /// `retry.backoff.ms`: pause of a partition before a batch is tried again, or its log is asked
+    /// whether it takes appends again; below 1 ms it counts as that. Default
     /// [`DEFAULT_RETRY_BACKOFF`].
     pub retry_backoff: Duration,
     /// `max.request.size`: largest record, in bytes before compression with its batch's header,

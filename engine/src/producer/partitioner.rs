@@ -3,9 +3,10 @@
 //! Sticky, as KIP-794 ("uniform sticky partitioner"; Kafka: `BuiltInPartitioner`): records without
 //! a key stay on one partition until `batch.size` bytes went to it, and then go to another, drawn at
 //! random with weights that fall with the length of a partition's queue. Counting bytes, not
-//! batches, keeps the shares equal when some partitions are slow and their batches grow.
+//! batches, keeps the shares equal when some partitions are slow and their batches grow. A partition
+//! that refuses appends is left at once and not drawn, as one without a leader in Kafka.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -46,6 +47,28 @@ pub fn murmur2(bytes: &[u8]) -> u32 {
 /// Partitions that one weighted draw looks at. Of a topic with more, a window of so many is drawn
 /// first, each with the same chance, so that a switch has a bounded cost.
 const WEIGHED: usize = 1024;
+
+/// What a draw knows of a partition.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    /// Batches that are not decided yet.
+    pub(super) queued: AtomicU32,
+    /// The partition refuses appends.
+    down: AtomicBool,
+}
+
+impl Load {
+    /// Whether the partition refuses appends.
+    #[inline]
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    /// Whether it refuses appends from now on; gives what was before.
+    pub(super) fn set_down(&self, down: bool) -> bool {
+        self.down.swap(down, Ordering::Relaxed)
+    }
+}
 
 /// The sticky partition of one topic, shared by all threads of a producer.
 #[derive(Debug)]
@@ -95,7 +118,7 @@ impl Sticky {
 
     /// Counts `bytes` that went to `choice`'s partition, and switches when that is enough: at
     /// `batch_bytes`, but at a batch's boundary (`between_batches`) where one comes before twice as
-    /// much, so that no small batch is left behind. `queued` are the batches queued a partition.
+    /// much, so that no small batch is left behind. Where all partitions are down, it stays.
     ///
     /// To be called under the lock of the partition's queue, with a current choice.
     pub(super) fn count(
@@ -103,7 +126,7 @@ impl Sticky {
         choice: Choice,
         bytes: usize,
         between_batches: bool,
-        queued: &[AtomicU32],
+        loads: &[Load],
     ) {
         let produced = self.produced.load(Ordering::Relaxed) + bytes;
         let enough =
@@ -112,29 +135,59 @@ impl Sticky {
             self.produced.store(produced, Ordering::Relaxed);
             return;
         }
-        let next = draw(&mut self.random.lock(), queued);
+        self.produced.store(0, Ordering::Relaxed);
+        self.leave(choice, loads);
+    }
+
+    /// Goes to another partition, or the same again, among those that are not down; stays where all
+    /// are.
+    ///
+    /// To be called as [`count`](Self::count).
+    pub(super) fn leave(&self, choice: Choice, loads: &[Load]) {
+        let Some(next) = draw(&mut self.random.lock(), loads) else { return };
         self.produced.store(0, Ordering::Relaxed);
         let switches = (choice.0 >> 32).wrapping_add(1) << 32;
         self.current.store(switches | u64::from(next), Ordering::Release);
     }
 }
 
-/// Draws a partition; the weight of each is the longest queue's length + 1 − its own queue's.
-fn draw(random: &mut fastrand::Rng, queued: &[AtomicU32]) -> u32 {
-    let start = if queued.len() > WEIGHED { random.usize(..queued.len()) } else { 0 };
-    let window = || queued.iter().cycle().skip(start).take(queued.len().min(WEIGHED));
-    let length = |queue: &AtomicU32| queue.load(Ordering::Relaxed);
-    let longest = window().map(length).max().unwrap_or(0);
+/// Draws a partition that is not down; the weight of each is the longest queue's length + 1 − its own
+/// queue's.
+fn draw(random: &mut fastrand::Rng, loads: &[Load]) -> Option<u32> {
+    if loads.len() <= WEIGHED {
+        return draw_within(random, loads, 0, loads.len());
+    }
+    let start = random.usize(..loads.len());
+    // Seldom is a whole window down: then the cost does not matter.
+    draw_within(random, loads, start, WEIGHED)
+        .or_else(|| draw_within(random, loads, 0, loads.len()))
+}
+
+/// The same, among the `count` partitions from `start` on.
+fn draw_within(
+    random: &mut fastrand::Rng,
+    loads: &[Load],
+    start: usize,
+    count: usize,
+) -> Option<u32> {
+    let window = || {
+        let places = (0..count).map(|step| (start + step) % loads.len());
+        places.filter(|place| !loads[*place].is_down())
+    };
+    let length = |place: usize| loads[place].queued.load(Ordering::Relaxed);
+    let longest = window().map(length).max()?;
     // Queues move while they are looked at: a length is never taken for more than the longest.
-    let weight = |queue: &AtomicU32| u64::from(longest - length(queue).min(longest)) + 1;
+    let weight = |place: usize| u64::from(longest - length(place).min(longest)) + 1;
     let mut left = random.u64(..window().map(weight).sum::<u64>().max(1));
-    for (index, queue) in window().enumerate() {
-        match left.checked_sub(weight(queue)) {
+    let mut drawn = None;
+    for place in window() {
+        drawn = Some(place as u32);
+        match left.checked_sub(weight(place)) {
             Some(rest) => left = rest,
-            None => return ((start + index) % queued.len()) as u32,
+            None => break,
         }
     }
-    start as u32
+    drawn
 }
 
 #[cfg(test)]
@@ -179,15 +232,16 @@ mod tests {
         assert_eq!(partition_for_key(b"21", 1), 0);
     }
 
-    fn queues(lengths: &[u32]) -> Vec<AtomicU32> {
-        lengths.iter().map(|length| AtomicU32::new(*length)).collect()
+    fn queues(lengths: &[u32]) -> Vec<Load> {
+        let load = |length: &u32| Load { queued: AtomicU32::new(*length), ..Load::default() };
+        lengths.iter().map(load).collect()
     }
 
     fn shares(lengths: &[u32], draws: usize) -> Vec<usize> {
         let (mut random, queued) = (fastrand::Rng::with_seed(7), queues(lengths));
         let mut shares = vec![0; lengths.len()];
         for _ in 0..draws {
-            shares[draw(&mut random, &queued) as usize] += 1;
+            shares[draw(&mut random, &queued).unwrap() as usize] += 1;
         }
         shares
     }
@@ -206,6 +260,28 @@ mod tests {
         for (share, weight) in shares.iter().zip([4, 1, 3]) {
             assert!(share.abs_diff(weight * 10_000) < 1_000, "{shares:?}");
         }
+    }
+
+    #[test]
+    fn what_is_down_is_left_and_not_drawn() {
+        let loads = queues(&[0, 9, 0, 0]);
+        let mut random = fastrand::Rng::with_seed(7);
+        assert_eq!([0, 2, 3].map(|down| loads[down].set_down(true)), [false; 3]);
+        assert!((0..100).all(|_| draw(&mut random, &loads) == Some(1)), "whatever its length");
+        let sticky = Sticky::new(4, 100, 1);
+        sticky.leave(sticky.peek(), &loads);
+        assert_eq!(sticky.peek().partition(), 1);
+        loads[1].set_down(true);
+        let all_down = sticky.peek();
+        sticky.leave(all_down, &loads);
+        sticky.count(all_down, 1_000, true, &loads);
+        assert!(sticky.is_current(all_down), "there is no better one");
+
+        let wide = queues(&vec![0; 4 * WEIGHED]);
+        assert!(!wide.iter().any(|load| load.set_down(true)));
+        assert_eq!(draw(&mut random, &wide), None);
+        wide[5].set_down(false);
+        assert!((0..20).all(|_| draw(&mut random, &wide) == Some(5)), "a window without any");
     }
 
     #[test]

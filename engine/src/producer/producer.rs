@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Weak},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -38,12 +38,40 @@ pub enum ProducerError {
     Thread(#[source] std::io::Error),
 }
 
-/// A producer was closed before everything was sent.
+/// Why a producer was not closed in peace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{records} records were not sent before the producer was closed")]
-pub struct CloseError {
-    /// Records that failed with [`SendError::Closed`].
-    pub records: u64,
+pub enum CloseError {
+    /// It was closed before everything was sent.
+    #[error("{records} records were not sent before the producer was closed")]
+    Unsent {
+        /// Records that failed with [`SendError::Closed`].
+        records: u64,
+    },
+    /// One of its threads had panicked; what was not acknowledged has failed with
+    /// [`SendError::Stopped`].
+    #[error("a thread of the producer panicked")]
+    Stopped,
+    /// A waker closed it, on one of its own threads, which end when the waker returns.
+    #[error("the producer is being closed")]
+    UnderWay,
+}
+
+/// A producer, as the engine remembers it: without keeping it.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakProducer(Weak<Accumulator>);
+
+impl WeakProducer {
+    /// Whether the producer is still there.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// Lets go of the logs of topics that were deleted; records that wait for them fail.
+    pub(crate) fn release_deleted(&self) {
+        if let Some(accumulator) = self.0.upgrade() {
+            accumulator.release_deleted();
+        }
+    }
 }
 
 impl Producer {
@@ -117,30 +145,34 @@ impl Producer {
 
     /// Takes no more records, sends what is here for at most `timeout`, fails the rest with
     /// [`SendError::Closed`], and ends the threads. An operation that the disk has in hand is waited
-    /// for, whatever the timeout. Nothing happens when the producer is closed already.
+    /// for, whatever the timeout. Where the producer is being closed already the shorter patience
+    /// counts, and each call returns when that is done, as does a later one: with the same outcome.
     ///
     /// Called by a waker, that is on a producer's own thread, it waits for nothing: the threads end
-    /// when the waker returns.
+    /// when the waker returns, and the outcome is [`CloseError::UnderWay`].
     pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
         if timeout.is_zero() {
             // First of all, or the close would make everything due.
             self.accumulator.schedule.abort();
         }
         let upto = self.accumulator.close();
-        let waits = !is_on_our_thread();
-        if waits {
-            let deadline = Instant::now().checked_add(timeout);
-            let _ = self.accumulator.schedule.watermark().wait_until(upto, deadline);
+        if is_on_our_thread() {
+            self.accumulator.schedule.abort();
+            return Err(CloseError::UnderWay);
         }
+        let deadline = Instant::now().checked_add(timeout);
+        let _ = self.accumulator.schedule.watermark().wait_until(upto, deadline);
         self.accumulator.schedule.abort();
-        let thread = self.thread.lock().take();
-        let Some(thread) = thread.filter(|_| waits) else { return Ok(()) };
-        if thread.join().is_err() {
+        // Held until the thread has ended: whoever closes too waits here.
+        let mut thread = self.thread.lock();
+        if thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the sender panicked; what it had in hand has failed");
         }
+        drop(thread);
         match self.accumulator.abandoned() {
+            _ if self.accumulator.is_stopped() => Err(CloseError::Stopped),
             0 => Ok(()),
-            records => Err(CloseError { records }),
+            records => Err(CloseError::Unsent { records }),
         }
     }
 
@@ -159,6 +191,10 @@ impl Producer {
     /// The settings.
     pub fn options(&self) -> &ProducerOptions {
         &self.accumulator.options
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakProducer {
+        WeakProducer(Arc::downgrade(&self.accumulator))
     }
 
     #[inline]

@@ -17,7 +17,7 @@ use super::{
     Ack, ProducerOptions, ProducerRecord, SendError,
     ack::Promise,
     partition_for_key,
-    partitioner::{Choice, Sticky},
+    partitioner::{Choice, Load, Sticky},
     pool::Room,
     sink::{Owner, Sink},
     split::{Parts, TooLarge},
@@ -59,8 +59,8 @@ pub(super) struct TopicFacts {
     pub(super) append_bytes: usize,
     /// Whether acknowledgements wait for the device.
     pub(super) durable: bool,
-    /// Batches a partition that are not decided yet.
-    pub(super) queued: Box<[AtomicU32]>,
+    /// By place among the partitions that are here.
+    pub(super) loads: Box<[Load]>,
 }
 
 /// The batches of one partition that are not handed over yet.
@@ -109,7 +109,7 @@ pub(super) struct Parcel {
     pub(super) opened: Duration,
     /// Time from the first record to the hand-over to the log.
     pub(super) queued: Duration,
-    /// Its memory; of a split batch the last part has it.
+    /// Its memory; of a split batch the last part that is sent has it.
     pub(super) room: Option<Room>,
     pub(super) content: Content,
     /// What is counted of the batch, once it is complete.
@@ -144,7 +144,7 @@ impl TopicQueues {
         sinks: Vec<(u32, Sink)>,
         seed: u64,
     ) -> Self {
-        assert_eq!(facts.queued.len(), sinks.len(), "one counter a partition");
+        assert_eq!(facts.loads.len(), sinks.len(), "one load a partition");
         // Where there is none, it is never asked.
         let sticky = Sticky::new(sinks.len().max(1) as u32, facts.batch_bytes, seed);
         let facts = Arc::new(facts);
@@ -178,7 +178,7 @@ impl TopicQueues {
             max_message_bytes,
             append_bytes: options.max_request_size.min(group_bytes),
             durable: durability == Durability::Durable,
-            queued: logs.iter().map(|_| AtomicU32::new(0)).collect(),
+            loads: logs.iter().map(|_| Load::default()).collect(),
         };
         let sinks = logs.iter().map(|log| (log.partition().partition, Sink::Log(log.clone())));
         let seed = options.partitioner_seed.map_or_else(
@@ -243,13 +243,19 @@ impl TopicQueues {
         }
     }
 
-    /// Whether the sticky partition is still `choice`, in whose queue the caller stands. At a
-    /// batch's boundary a switch that waited for one is made.
+    /// Whether the sticky partition is still `choice`, in whose queue the caller stands. One that is
+    /// down is left now; at a batch's boundary a switch that waited for one is made.
     #[inline]
     pub(super) fn is_still(&self, choice: Option<Choice>, queue: &Queue) -> bool {
         let Some(choice) = choice else { return true };
-        if queue.open.is_none() && self.sticky.is_current(choice) {
-            self.sticky.count(choice, 0, true, &self.facts.queued);
+        if !self.sticky.is_current(choice) {
+            return false;
+        }
+        let loads = &self.facts.loads;
+        if loads[choice.partition() as usize].is_down() {
+            self.sticky.leave(choice, loads);
+        } else if queue.open.is_none() {
+            self.sticky.count(choice, 0, true, loads);
         }
         self.sticky.is_current(choice)
     }
@@ -258,7 +264,7 @@ impl TopicQueues {
     #[inline]
     pub(super) fn count(&self, choice: Option<Choice>, bytes: usize, queue: &Queue) {
         if let Some(choice) = choice {
-            self.sticky.count(choice, bytes, queue.open.is_none(), &self.facts.queued);
+            self.sticky.count(choice, bytes, queue.open.is_none(), &self.facts.loads);
         }
     }
 
@@ -291,7 +297,34 @@ impl PartitionQueue {
 
     /// The number of batches that are not decided.
     pub(super) fn queued(&self) -> &AtomicU32 {
-        &self.facts.queued[self.index as usize]
+        &self.load().queued
+    }
+
+    /// Whether the log refuses appends, as far as is known; records without a key then go elsewhere.
+    pub(super) fn is_down(&self) -> bool {
+        self.load().is_down()
+    }
+
+    /// The log refuses appends; gives whether that was known.
+    pub(super) fn goes_down(&self) -> bool {
+        self.load().set_down(true)
+    }
+
+    /// The log takes appends again. A partition that takes no more records stays down.
+    pub(super) fn comes_up(&self) {
+        let queue = self.queue.lock();
+        if queue.refusal.is_none() {
+            self.load().set_down(false);
+        }
+    }
+
+    /// Whether a batch is to be tried again, later than `now`.
+    pub(super) fn rests(&self, now: Duration) -> bool {
+        self.queue.lock().rests_until.is_some_and(|until| now < until)
+    }
+
+    fn load(&self) -> &Load {
+        &self.facts.loads[self.index as usize]
     }
 
     /// Whether batch `number` does not lie open any more.
@@ -348,6 +381,7 @@ impl PartitionQueue {
     pub(super) fn refuse(&self, why: &SendError) -> Vec<Parcel> {
         let mut queue = self.queue.lock();
         queue.refusal.get_or_insert_with(|| why.clone());
+        self.load().set_down(true);
         self.complete(&mut queue);
         mem::take(&mut queue.complete).into()
     }
@@ -440,7 +474,7 @@ impl Parcel {
         }
     }
 
-    /// Goes on as several; the memory stays with the last.
+    /// Goes on as several; the memory stays with the last that is sent.
     pub(super) fn split(mut self, parts: Parts) -> Vec<(Self, Result<(), TooLarge>)> {
         let firsts: Vec<u32> = parts.iter().map(|(first, _)| *first).collect();
         let promises = self.promise.split(&firsts);
@@ -463,7 +497,8 @@ impl Parcel {
             (parcel, fits)
         };
         let mut parcels: Vec<_> = promises.into_iter().zip(parts).map(part_of).collect();
-        if let Some((last, _)) = parcels.last_mut() {
+        // Those that are too large fail at once.
+        if let Some((last, _)) = parcels.iter_mut().rfind(|(_, fits)| fits.is_ok()) {
             last.room = self.room.take();
         }
         parcels

@@ -35,6 +35,8 @@ pub(super) struct Due {
     pub(super) partition: Arc<PartitionQueue>,
     /// Its open batch is due too, when its number is below.
     pub(super) open_below: u64,
+    /// The partition rested until now.
+    pub(super) rested: bool,
 }
 
 #[derive(Debug, Default)]
@@ -43,8 +45,7 @@ struct State {
     lingering: VecDeque<Lingering>,
     /// Length at which the FIFO is rid of batches that left already.
     tidy_at: usize,
-    /// Partitions that wait before a batch is tried again, by the end of the wait; the wait is one
-    /// duration for all too.
+    /// Partitions that wait before a batch is tried again, or their log asked, by the end of the wait.
     resting: VecDeque<(Duration, Arc<PartitionQueue>)>,
     /// Shares of each batch, from number `first` up, that are not decided.
     undecided: VecDeque<u32>,
@@ -98,7 +99,7 @@ impl Schedule {
         state.undecided.push_back(1);
         let partition = partition.clone();
         if self.linger.is_zero() {
-            state.ready.push_back(Due { partition, open_below: number + 1 });
+            state.ready.push_back(Due { partition, open_below: number + 1, rested: false });
             self.wake(&mut state);
         } else {
             // An earlier deadline, where there is one, wakes the sender first.
@@ -124,13 +125,17 @@ impl Schedule {
     /// There is more to send to `partition`.
     pub(super) fn again(&self, partition: &Arc<PartitionQueue>) {
         let mut state = self.state.lock();
-        state.ready.push_back(Due { partition: partition.clone(), open_below: 0 });
+        let partition = partition.clone();
+        state.ready.push_back(Due { partition, open_below: 0, rested: false });
         self.wake(&mut state);
     }
 
-    /// `partition` is not sent to before `until`.
+    /// `partition` is to be looked at again at `until`.
     pub(super) fn rest(&self, partition: &Arc<PartitionQueue>, until: Duration) {
-        self.state.lock().resting.push_back((until, partition.clone()));
+        let resting = &mut self.state.lock().resting;
+        // Nearly always the end: only who expires meanwhile waits less than the others.
+        let place = resting.partition_point(|(other, _)| *other <= until);
+        resting.insert(place, (until, partition.clone()));
     }
 
     /// Batch `number` goes on as `more` batches more.
@@ -215,18 +220,21 @@ impl Schedule {
             into.extend(first.map(|Lingering { partition, number, .. }| Due {
                 partition,
                 open_below: number + 1,
+                rested: false,
             }));
         }
         state.exhausted = false;
         while let Some((_, partition)) = state.resting.pop_front_if(|(until, _)| *until <= now) {
-            into.push_back(Due { partition, open_below: 0 });
+            into.push_back(Due { partition, open_below: 0, rested: true });
         }
         if into.is_empty() { Look::Nothing } else { Look::Due }
     }
 
-    /// Blocks until [`look`](Self::look) may have something to tell.
-    pub(super) fn sleep(&self, now: Duration) {
+    /// Blocks until [`look`](Self::look) may have something to tell. While somebody is `waiting` for
+    /// memory that is at once, where a batch is open: it may have been opened since the last look.
+    pub(super) fn sleep(&self, now: Duration, waiting: bool) {
         let mut state = self.state.lock();
+        state.exhausted |= waiting;
         let deadline = if self.is_aborting() { Some(now) } else { state.next_deadline(now) };
         let wait = deadline.map(|deadline| deadline.saturating_sub(now));
         if wait == Some(Duration::ZERO) {

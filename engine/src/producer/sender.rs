@@ -19,13 +19,16 @@ use super::{
     committer::{Committer, Delivery},
     queue::{Parcel, PartitionQueue},
     schedule::{Due, Look},
-    sink::{Accepted, Sink},
+    sink::{Accepted, Sink, is_refusal},
     split::{TooLarge, split},
 };
 use crate::{
     log::AppendError,
     record::{Decoder, Encoder, SealedBatch},
 };
+
+/// A partition is not asked more often, whatever `retry.backoff.ms`: the sender would do nothing else.
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(1);
 
 thread_local! {
     static ON_OUR_THREAD: Cell<bool> = const { Cell::new(false) };
@@ -47,6 +50,9 @@ pub(super) struct Sender {
     /// Batches of one partition, as they were taken; empty between partitions.
     taken: Vec<Parcel>,
     committers: Vec<LogDir>,
+    /// The partition that is served has rested, and nothing has told yet whether its log takes
+    /// appends.
+    owes_a_look: bool,
     /// Whether committers get threads; otherwise they step when they are told.
     threads: bool,
 }
@@ -68,6 +74,7 @@ impl Sender {
             due: VecDeque::new(),
             taken: Vec::new(),
             committers: Vec::new(),
+            owes_a_look: false,
             threads,
         }
     }
@@ -77,7 +84,8 @@ impl Sender {
         ON_OUR_THREAD.set(true);
         let shut = ShutAtEnd(self.accumulator.clone());
         while self.step() != Look::Finished {
-            self.accumulator.schedule.sleep(self.accumulator.clock.monotonic());
+            let waiting = self.accumulator.pool.waiting() > 0;
+            self.accumulator.schedule.sleep(self.accumulator.clock.monotonic(), waiting);
         }
         self.stop_committers();
         drop(shut);
@@ -101,6 +109,7 @@ impl Sender {
         let partition = &due.partition;
         let now = self.accumulator.clock.monotonic();
         let limit = partition.facts.append_bytes;
+        self.owes_a_look = due.rested;
         if partition.take(due.open_below, now, limit, &mut self.taken) {
             self.accumulator.schedule.again(partition);
         }
@@ -113,6 +122,9 @@ impl Sender {
         while !sealed.is_empty() {
             let later = sealed.split_off(fitting(&sealed, limit));
             sealed = self.hand_over(partition, sealed, later);
+        }
+        if mem::take(&mut self.owes_a_look) {
+            self.look_again(partition);
         }
     }
 
@@ -203,11 +215,42 @@ impl Sender {
                 return Vec::new();
             }
             Err(error) => {
+                if is_refusal(&error) {
+                    self.turn_away(partition);
+                }
                 let error = SendError::Append(Arc::new(error));
                 self.accumulator.fail(partition, parcels, &error);
             }
         }
         later
+    }
+
+    /// The log refuses appends: records without a key go elsewhere, until it takes them again.
+    fn turn_away(&mut self, partition: &Arc<PartitionQueue>) {
+        let is_news = !partition.goes_down();
+        if mem::take(&mut self.owes_a_look) || is_news {
+            self.accumulator.schedule.rest(partition, self.end_of_rest());
+        }
+    }
+
+    /// Asks the log of a partition that is down, and has nothing to be tried, whether it takes appends
+    /// again.
+    fn look_again(&self, partition: &Arc<PartitionQueue>) {
+        let now = self.accumulator.clock.monotonic();
+        if !partition.is_down() || partition.rests(now) {
+            return;
+        }
+        // A topic that was deleted never does.
+        let Ok(sink) = partition.sink() else { return };
+        match sink.check() {
+            Ok(()) => partition.comes_up(),
+            Err(_) => self.accumulator.schedule.rest(partition, self.end_of_rest()),
+        }
+    }
+
+    fn end_of_rest(&self) -> Duration {
+        let backoff = self.accumulator.options.retry_backoff.max(SHORTEST_BACKOFF);
+        self.accumulator.clock.monotonic().saturating_add(backoff)
     }
 
     fn deliver(
@@ -221,6 +264,10 @@ impl Sender {
             if let Some(room) = &mut parcel.room {
                 room.put_buffer(buffer);
             }
+        }
+        self.owes_a_look = false;
+        if partition.is_down() {
+            partition.comes_up();
         }
         let Accepted { base_offsets, end, append_time, .. } = accepted;
         let partition = partition.clone();
@@ -248,9 +295,13 @@ impl Sender {
         }
         self.accumulator.counters.retries.add(parcels.len() as u64);
         parcels.extend(later);
-        let now = self.accumulator.clock.monotonic();
-        let until = now.saturating_add(self.accumulator.options.retry_backoff);
+        // No later than the oldest expires: its sender is told in time, whatever the backoff.
+        let timeout = self.accumulator.options.delivery_timeout;
+        let expires = parcels.first().map(|first| first.opened.saturating_add(timeout));
+        let until = self.end_of_rest().min(expires.unwrap_or(Duration::MAX));
+        partition.goes_down();
         partition.put_back(parcels, until);
+        self.owes_a_look = false;
         self.accumulator.schedule.rest(partition, until);
     }
 
@@ -318,6 +369,9 @@ struct ShutAtEnd(Arc<Accumulator>);
 
 impl Drop for ShutAtEnd {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+        }
         self.0.shut();
     }
 }

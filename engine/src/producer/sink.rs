@@ -62,6 +62,15 @@ impl Sink {
         })
     }
 
+    /// Why any append of now would be refused; a full disk shows only in an append.
+    pub(super) fn check(&self) -> Result<(), AppendError> {
+        match self {
+            Self::Log(log) => log.check_appends(),
+            #[cfg(test)]
+            Self::Double(double) => double.check(),
+        }
+    }
+
     /// Makes what lies before each point durable, with as few syncs as can be. One result each.
     pub(super) fn commit(points: &[(Self, CommitPoint)]) -> Vec<Result<(), CommitError>> {
         #[cfg(test)]
@@ -105,6 +114,19 @@ impl Owner {
             Self::Double(topic) => topic.deleted.load(std::sync::atomic::Ordering::Relaxed),
         }
     }
+}
+
+/// Whether the log refused the batches for its own state, not for what they are: the next ones meet
+/// the same.
+pub(super) fn is_refusal(error: &AppendError) -> bool {
+    matches!(
+        error,
+        AppendError::Io(_)
+            | AppendError::Damaged(_)
+            | AppendError::Closed
+            | AppendError::Exhausted { .. }
+            | AppendError::Fenced { .. }
+    )
 }
 
 /// Whether a sync failed, after which nothing that its log says is trusted. (Otherwise the records

@@ -6,7 +6,7 @@ use std::{
     hint::black_box,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Wake, Waker},
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    accumulator::{Accumulator, Placed},
+    accumulator::{Accumulator, Placed, Placing},
     double::{Double, DoubleTopic, Failure},
     queue::TopicQueues,
     schedule::Look,
@@ -25,7 +25,7 @@ use crate::{
     clock::{ManualClock, SystemClock},
     commit::{Strategy, wait_for},
     io::Storage,
-    log::{Isolation, LogDir, PartitionLog, UnrecoveredLog},
+    log::{AppendError::Damaged, Isolation, LogDir, PartitionLog, UnrecoveredLog},
     record::{Codec, Compression, Decoder, Header},
     topic::{Topic, TopicConfig},
     types::{Durability, TopicId, TopicName, TopicPartition},
@@ -265,6 +265,35 @@ fn what_was_not_delivered_in_time_expires_in_order() {
 }
 
 #[test]
+fn a_long_backoff_does_not_put_the_expiry_off() {
+    let options = ProducerOptions::new().linger(Duration::ZERO).batch_size(200);
+    let options = options.delivery_timeout(150 * MS).retry_backoff(Duration::from_hours(1));
+    let mut bench = Bench::new(options, DoubleTopic::new(2, 200));
+    bench.topic.partitions.iter().for_each(|log| log.fail_next([Failure::DiskFull; 2]));
+    let send = |bench: &Bench, index| bench.send(&ProducerRecord::of_value(b"a").partition(index));
+    let old = send(&bench, 1).unwrap();
+    bench.clock.advance(100 * MS);
+    let young = send(&bench, 0).unwrap();
+    bench.step();
+    bench.step_after(50 * MS);
+    assert!(matches!(error(old), SendError::Expired { .. }));
+    assert!(!young.is_done());
+    bench.step_after(100 * MS);
+    assert!(matches!(error(young), SendError::Expired { .. }));
+}
+
+#[test]
+fn a_batch_size_of_0_sends_each_record_alone() {
+    let options = ProducerOptions::new().batch_size(0);
+    assert_eq!(options.check(), Ok(()), "Kafka allows it");
+    let mut bench = Bench::new(options, DoubleTopic::new(1, 0));
+    let acks = ["a", "b", "c"].map(|text| bench.send_text(text));
+    bench.step_after(DEFAULT_LINGER);
+    assert_eq!(acks.map(offset), [0, 1, 2]);
+    assert_eq!(bench.log().batch_sizes(), [1, 1, 1]);
+}
+
+#[test]
 fn a_broken_log_fails_the_batch_and_not_the_next() {
     let mut bench = Bench::small(ProducerOptions::new().linger(Duration::ZERO));
     bench.log().fail_next([Failure::Broken]);
@@ -277,6 +306,123 @@ fn a_broken_log_fails_the_batch_and_not_the_next() {
     bench.step();
     assert_eq!(offset(next), 0);
     assert_eq!(bench.accumulator.pool.available(), DEFAULT_BUFFER_MEMORY);
+}
+
+/// Sends `count` records without a key, each in a batch of its own, and tells which partitions they
+/// came to.
+fn spread(bench: &mut Bench, count: usize) -> Vec<u32> {
+    let mut seen = Vec::new();
+    for _ in 0..count {
+        let ack = bench.send_text(&"x".repeat(100));
+        bench.step();
+        assert!(ack.is_done(), "not decided");
+        seen.push(ack.wait().unwrap().partition);
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    seen
+}
+
+#[test]
+fn a_partition_that_refuses_appends_costs_one_batch_and_comes_back() {
+    let options = ProducerOptions::new().linger(Duration::ZERO).batch_size(200);
+    let mut bench = Bench::new(options, DoubleTopic::new(3, 200));
+    let record = ProducerRecord::of_value(b"a");
+    assert_eq!(spread(&mut bench, 100), [0, 1, 2]);
+    bench.topic.partitions[1].set_damaged(true);
+    let named = bench.send(&record.partition(1)).unwrap();
+    bench.step();
+    assert!(matches!(error(named), SendError::Append(why) if matches!(*why, Damaged(_))));
+    for _ in 0..3 {
+        assert_eq!(spread(&mut bench, 100), [0, 2]);
+        bench.step_after(DEFAULT_RETRY_BACKOFF);
+    }
+    let named = bench.send(&record.partition(1)).unwrap();
+    bench.step();
+    assert!(matches!(error(named), SendError::Append(_)), "who names it hears why");
+    bench.topic.partitions[1].set_damaged(false);
+    assert_eq!(spread(&mut bench, 100), [0, 2], "nobody knows yet");
+    bench.step_after(DEFAULT_RETRY_BACKOFF);
+    assert_eq!(spread(&mut bench, 100), [0, 1, 2]);
+    assert_eq!(bench.step_after(DEFAULT_RETRY_BACKOFF), Look::Nothing, "it is not asked any more");
+
+    bench.topic.partitions.iter().for_each(|log| log.set_damaged(true));
+    let lost: Vec<_> = (0..9).map(|_| bench.send_text(&"x".repeat(100))).collect();
+    bench.step();
+    assert!(lost.into_iter().all(|ack| matches!(error(ack), SendError::Append(_))));
+    bench.topic.partitions[2].set_damaged(false);
+    bench.step_after(DEFAULT_RETRY_BACKOFF);
+    assert_eq!(spread(&mut bench, 100), [2]);
+    assert_eq!(bench.accumulator.pool.available(), DEFAULT_BUFFER_MEMORY);
+}
+
+#[test]
+fn the_sticky_partition_is_left_at_once_when_it_refuses() {
+    let options = ProducerOptions::new().linger(Duration::ZERO).batch_size(100_000);
+    let mut bench = Bench::new(options, DoubleTopic::new(2, 100_000));
+    for failure in [Failure::DiskFull, Failure::Broken] {
+        let sticky = spread(&mut bench, 10);
+        assert_eq!(sticky.len(), 1, "the batch is not full by far");
+        bench.topic.partitions[sticky[0] as usize].fail_next([failure]);
+        let met = bench.send_text("a");
+        bench.step();
+        assert_ne!(spread(&mut bench, 10), sticky);
+        bench.step_after(DEFAULT_RETRY_BACKOFF);
+        assert_eq!(met.wait().is_ok(), failure == Failure::DiskFull);
+    }
+}
+
+#[test]
+fn the_backlog_of_a_full_disk_does_not_use_up_the_memory() {
+    let options = ProducerOptions::new().linger(Duration::ZERO).batch_size(200);
+    let options = options.buffer_memory(1_000).max_request_size(1_000);
+    let mut bench = Bench::new(options, DoubleTopic::new(2, 200));
+    bench.topic.partitions[0].fail_next([Failure::DiskFull; 3]);
+    let named = bench.send(&ProducerRecord::of_value(b"a").partition(0)).unwrap();
+    bench.step();
+    for _ in 0..2 {
+        assert_eq!(spread(&mut bench, 100), [1]);
+        bench.step_after(DEFAULT_RETRY_BACKOFF);
+    }
+    assert!(!named.is_done());
+    bench.step_after(DEFAULT_RETRY_BACKOFF);
+    assert_eq!(offset(named), 0);
+    assert_eq!(spread(&mut bench, 100), [0, 1]);
+}
+
+#[test]
+fn a_partition_whose_backlog_expired_is_drawn_again() {
+    let options = ProducerOptions::new().linger(Duration::ZERO).batch_size(200);
+    let mut bench =
+        Bench::new(options.delivery_timeout(DEFAULT_RETRY_BACKOFF), DoubleTopic::new(2, 200));
+    bench.topic.partitions[0].fail_next([Failure::DiskFull]);
+    let named = bench.send(&ProducerRecord::of_value(b"a").partition(0)).unwrap();
+    bench.step();
+    assert_eq!(spread(&mut bench, 100), [1]);
+    bench.step_after(DEFAULT_RETRY_BACKOFF);
+    assert!(matches!(error(named), SendError::Expired { .. }));
+    assert_eq!(spread(&mut bench, 100), [0, 1]);
+}
+
+#[test]
+fn a_failed_sync_turns_records_without_a_key_away() {
+    let mut topic = DoubleTopic::new(2, 200);
+    topic.durable = true;
+    let mut bench = Bench::new(ProducerOptions::new().linger(Duration::ZERO), topic);
+    for (partition, left) in [(0, Some([1])), (1, None)] {
+        bench.topic.partitions[partition].fail_commits();
+        let record = ProducerRecord::of_value(b"a").partition(partition as u32);
+        let lost = bench.send(&record).unwrap();
+        bench.step();
+        assert!(matches!(error(lost), SendError::Commit(_)));
+        bench.step_after(DEFAULT_RETRY_BACKOFF);
+        if let Some(left) = left {
+            assert_eq!(spread(&mut bench, 100), left);
+        } else {
+            let refused = bench.send(&ProducerRecord::of_value(b"a"));
+            assert!(matches!(refused, Err(SendError::Commit(_))), "all are refused");
+        }
+    }
 }
 
 #[test]
@@ -359,6 +505,28 @@ fn a_batch_too_large_for_its_topic_is_split() {
 }
 
 #[test]
+fn a_split_batch_keeps_its_memory_until_its_last_part_is_decided() {
+    let mut topic = DoubleTopic::new(1, 10_000);
+    topic.compression = Compression::new(Codec::Lz4);
+    topic.max_message_bytes = 1_000;
+    topic.durable = true;
+    let mut bench = Bench::new(ProducerOptions::new().linger(5 * MS), topic);
+    let mut random = fastrand::Rng::with_seed(5);
+    let values: Vec<Vec<u8>> =
+        [90, 90, 2_000].map(|bytes| (0..bytes).map(|_| random.u8(..)).collect()).into();
+    let send = |value: &Vec<u8>| bench.send(&ProducerRecord::of_value(value)).unwrap();
+    let mut acks: Vec<Ack> = values.iter().map(send).collect();
+    bench.clock.advance(5 * MS);
+    bench.sender.step();
+    assert!(matches!(error(acks.pop().unwrap()), SendError::RecordTooLarge { .. }));
+    assert!(!acks.iter().any(Ack::is_done));
+    assert_eq!(bench.accumulator.pool.available(), DEFAULT_BUFFER_MEMORY - 10_000);
+    bench.sender.commit_now();
+    assert!(acks.iter().all(Ack::is_done));
+    assert_eq!(bench.accumulator.pool.available(), DEFAULT_BUFFER_MEMORY);
+}
+
+#[test]
 fn keys_choose_partitions_and_the_rest_is_spread() {
     let bench_of = |seed: u64| {
         let options = ProducerOptions::new().batch_size(1_000).partitioner_seed(seed);
@@ -407,6 +575,27 @@ fn deleted_topics_are_let_go() {
     assert!(deleted.upgrade().is_none());
     assert!(matches!(error(waiting), SendError::TopicDeleted));
     assert_eq!(bench.accumulator.pool.available(), DEFAULT_BUFFER_MEMORY);
+}
+
+#[test]
+fn a_deleted_topic_is_let_go_without_waiting_for_another() {
+    let mut bench = Bench::small(ProducerOptions::new().linger(Duration::ZERO));
+    let waiting = bench.send_text("a");
+    let log = Arc::downgrade(&bench.topic.partitions[0]);
+    bench.topic.deleted.store(true, Ordering::Relaxed);
+    bench.topic = Arc::new(DoubleTopic::new(1, 200));
+    bench.accumulator.release_deleted();
+    assert!(log.upgrade().is_none());
+    assert!(matches!(error(waiting), SendError::TopicDeleted));
+    assert_eq!(bench.accumulator.pool.available(), DEFAULT_BUFFER_MEMORY);
+
+    // Deleted between the look of whoever sends and the moment when it is known here.
+    bench.topic.deleted.store(true, Ordering::Relaxed);
+    let log = Arc::downgrade(&bench.topic.partitions[0]);
+    let owner = Arc::as_ptr(&bench.topic) as usize;
+    bench.accumulator.topic(1, owner, || bench.topic.queues()).unwrap();
+    bench.topic = Arc::new(DoubleTopic::new(1, 200));
+    assert!(log.upgrade().is_none());
 }
 
 /// A producer with threads, and its topic.
@@ -508,20 +697,21 @@ fn a_close_sends_what_it_can_and_fails_the_rest() {
     let next = send().unwrap(); // completes the batch in front of it
     topic.partitions[0].wait_for_append();
     let behind = [next, send().unwrap()];
-    thread::scope(|scope| {
+    let outcome = thread::scope(|scope| {
         let closing = scope.spawn(|| producer.close(Duration::ZERO));
         while !matches!(send(), Err(SendError::Closed)) {
             thread::yield_now();
         }
         topic.partitions[0].hold(false);
-        assert!(closing.join().unwrap().is_err());
+        closing.join().unwrap()
     });
+    assert!(matches!(outcome, Err(CloseError::Unsent { records: 2.. })), "{outcome:?}");
     assert_eq!(offset(first), 0);
     assert_eq!(offset(in_hand), 1);
     for ack in behind {
         assert!(matches!(error(ack), SendError::Closed));
     }
-    assert_eq!(producer.close(Duration::ZERO), Ok(()), "closed already");
+    assert_eq!(producer.close(Duration::MAX), outcome, "the outcome stays");
     producer.flush();
 }
 
@@ -581,11 +771,146 @@ fn a_panic_of_the_sender_fails_everything_and_blocks_nobody() {
         live(ProducerOptions::new().linger(Duration::ZERO), DoubleTopic::new(1, 200));
     topic.partitions[0].fail_next([Failure::Panic]);
     let ack = producer.send_to(&queues, &ProducerRecord::of_value(b"a")).unwrap();
-    assert!(matches!(ack.wait(), Err(SendError::Closed)));
+    assert!(matches!(ack.wait(), Err(SendError::Stopped)));
     producer.flush();
     while producer.send_to(&queues, &ProducerRecord::of_value(b"a")).is_ok() {
         thread::yield_now();
     }
+    let refused = producer.send_to(&queues, &ProducerRecord::of_value(b"a")).unwrap_err();
+    assert!(matches!(refused, SendError::Stopped), "{refused}");
+    assert_eq!(producer.close(Duration::MAX), Err(CloseError::Stopped));
+    assert_eq!(producer.close(Duration::ZERO), Err(CloseError::Stopped));
+}
+
+#[test]
+fn a_panic_of_a_committer_fails_everything_and_blocks_nobody() {
+    let options = ProducerOptions::new().linger(Duration::ZERO).batch_size(200);
+    let options = options.buffer_memory(400).max_request_size(400).max_block(Duration::MAX);
+    let mut topic = DoubleTopic::new(1, 200);
+    topic.durable = true;
+    let (producer, queues, topic) = live(options, topic);
+    let log = &topic.partitions[0];
+    log.hold_commits(true);
+    log.panic_in_commits();
+    let record = ProducerRecord::of_value(&[0; 100]);
+    // In the committer's hands, or in its inbox.
+    let acks = [(); 2].map(|()| producer.send_to(&queues, &record).unwrap());
+    thread::scope(|scope| {
+        let sent = scope.spawn(|| producer.send_to(&queues, &record).and_then(Ack::wait));
+        let flush = scope.spawn(|| producer.flush());
+        while producer.metrics().waiting == 0 {
+            thread::yield_now();
+        }
+        log.hold_commits(false);
+        flush.join().unwrap();
+        assert!(matches!(sent.join().unwrap(), Err(SendError::Stopped)));
+    });
+    for ack in acks {
+        assert!(matches!(ack.wait(), Err(SendError::Stopped)));
+    }
+    producer.flush();
+    assert!(matches!(producer.send_to(&queues, &record), Err(SendError::Stopped)));
+    assert_eq!(producer.close(Duration::MAX), Err(CloseError::Stopped));
+    assert_eq!(producer.metrics().buffer_available, 400);
+}
+
+#[test]
+fn whoever_closes_a_producer_that_is_being_closed_waits_for_the_end() {
+    let options = ProducerOptions::new().linger(Duration::ZERO).batch_size(200);
+    let (producer, queues, topic) = live(options, DoubleTopic::new(1, 200));
+    let log = &topic.partitions[0];
+    log.hold(true);
+    let ack = producer.send_to(&queues, &ProducerRecord::of_value(b"a")).unwrap();
+    log.wait_for_append();
+    let behind = producer.send_to(&queues, &ProducerRecord::of_value(b"b")).unwrap();
+    thread::scope(|scope| {
+        let closing = [(); 2].map(|()| scope.spawn(|| producer.close(Duration::ZERO)));
+        for _ in 0..10_000 {
+            assert!(
+                !closing.iter().any(thread::ScopedJoinHandle::is_finished),
+                "the log has a batch in hand"
+            );
+            thread::yield_now();
+        }
+        log.hold(false);
+        for one in closing {
+            assert_eq!(one.join().unwrap(), Err(CloseError::Unsent { records: 1 }));
+            assert!(ack.is_done() && behind.is_done());
+        }
+    });
+    assert_eq!(offset(ack), 0);
+}
+
+/// Closes a producer when it is woken.
+struct CloseWhenWoken(Arc<Producer>, Mutex<Option<Result<(), CloseError>>>);
+
+impl Wake for CloseWhenWoken {
+    fn wake(self: Arc<Self>) {
+        *self.1.lock() = Some(self.0.close(Duration::MAX));
+    }
+}
+
+#[test]
+fn a_waker_that_closes_a_producer_being_closed_is_told_so() {
+    let (producer, queues, topic) = live(ProducerOptions::new(), DoubleTopic::new(1, 200));
+    let producer = Arc::new(producer);
+    topic.partitions[0].hold(true);
+    let mut ack = producer.send_to(&queues, &ProducerRecord::of_value(b"a")).unwrap();
+    let closer = Arc::new(CloseWhenWoken(producer.clone(), Mutex::default()));
+    let waker = Waker::from(closer.clone());
+    assert!(Pin::new(&mut ack).poll(&mut Context::from_waker(&waker)).is_pending());
+    topic.partitions[0].wait_for_append();
+    thread::scope(|scope| {
+        let closing = scope.spawn(|| producer.close(Duration::ZERO));
+        topic.partitions[0].hold(false);
+        assert_eq!(closing.join().unwrap(), Ok(()));
+    });
+    assert_eq!(*closer.1.lock(), Some(Err(CloseError::UnderWay)));
+    assert_eq!(offset(ack), 0);
+}
+
+type Boxed = Pin<Box<Placing<'static>>>;
+
+/// Polls a record's way into a batch when it is woken, as a task may that an executor polls at once.
+struct PlaceWhenWoken(Mutex<Boxed>, Mutex<Option<Ack>>);
+
+impl Wake for PlaceWhenWoken {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(self.clone());
+        let placed = self.0.lock().as_mut().poll(&mut Context::from_waker(&waker));
+        if let Poll::Ready(placed) = placed {
+            *self.1.lock() = Some(placed.unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_is_opened_behind_the_senders_back_does_not_linger_while_others_wait() {
+    let options = ProducerOptions::new().linger(Duration::from_hours(1));
+    let options = options.delivery_timeout(Duration::from_hours(2)).batch_size(200);
+    let (producer, queues, topic) =
+        live(options.buffer_memory(400).max_request_size(400), DoubleTopic::new(1, 200));
+    let log = &topic.partitions[0];
+    let of = |bytes| ProducerRecord::of_value(&[0; 400][..bytes]);
+    let placing = |bytes| producer.accumulator.placing(queues.clone(), of(bytes));
+    log.hold(true);
+    let first = producer.send_to(&queues, &of(100)).unwrap();
+    producer.accumulator.schedule.hurry();
+    log.wait_for_append();
+    let second = producer.send_to(&queues, &of(100)).unwrap();
+    // Fits once both are acknowledged: woken on the sender's thread, between its look and its sleep.
+    let third = PlaceWhenWoken(Mutex::new(Box::pin(placing(200))), Mutex::default());
+    let third = Arc::new(third);
+    third.clone().wake();
+    // Fits once the third is, too.
+    let mut fourth = Box::pin(placing(300));
+    assert!(fourth.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(producer.metrics().waiting, 2);
+    log.hold(false);
+    let fourth = wait_for(fourth, None).unwrap().unwrap();
+    producer.flush();
+    let third = third.1.lock().take().unwrap();
+    assert_eq!([first, second, third, fourth].map(offset), [0, 1, 2, 3]);
 }
 
 #[test]

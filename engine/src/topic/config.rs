@@ -351,6 +351,7 @@ macro_rules! settings {
         /// A topic's settings. Make one with [`TopicConfig::default`] and its builder methods, or
         /// from Kafka's own names with [`TopicConfig::set`] and [`TopicConfig::from_properties`].
         #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
         pub struct TopicConfig {
             $(
                 $(#[$doc])*

@@ -534,16 +534,14 @@ impl Life {
 
 /// Tiny segments and sparse or dense indexes, so that a short life has much of everything.
 fn config(rng: &mut Rng) -> LogConfig {
-    LogConfig {
-        segment_bytes: [1200, 5000, 20_000, 60_000][rng.usize(..4)],
-        index_interval_bytes: [1, 300, 4096][rng.usize(..3)],
-        segment_index_bytes: if rng.u8(..4) == 0 { 48 } else { 1 << 20 },
-        retention_ms: if rng.bool() { -1 } else { 4000 },
-        retention_bytes: if rng.bool() { -1 } else { 8000 },
-        retention_check_interval: Duration::from_millis(100),
-        file_delete_delay: Duration::from_millis(500),
-        preallocate: rng.u8(..4) == 0,
-        durability: if rng.u8(..4) == 0 { Durability::Written } else { Durability::Durable },
-        ..LogConfig::default()
-    }
+    LogConfig::default()
+        .segment_bytes([1200, 5000, 20_000, 60_000][rng.usize(..4)])
+        .index_interval_bytes([1, 300, 4096][rng.usize(..3)])
+        .segment_index_bytes(if rng.u8(..4) == 0 { 48 } else { 1 << 20 })
+        .retention_ms(if rng.bool() { -1 } else { 4000 })
+        .retention_bytes(if rng.bool() { -1 } else { 8000 })
+        .retention_check_interval(Duration::from_millis(100))
+        .file_delete_delay(Duration::from_millis(500))
+        .preallocate(rng.u8(..4) == 0)
+        .durability(if rng.u8(..4) == 0 { Durability::Written } else { Durability::Durable })
 }

@@ -31,7 +31,7 @@ use root::Root;
 use trunkline::{
     error::IoError,
     io::Storage,
-    log::{ChangeError, DirError, LogConfig, OpenError},
+    log::{ChangeError, DirError, OpenError},
     segment::Suffix,
     types::TopicPartition,
 };
@@ -95,7 +95,7 @@ fn look(args: &VerifyArgs) -> Result<Report, VerifyError> {
         let root = Root::read(&storage, &job.root, &mut unheard);
         let config = |name: &TopicPartition| {
             let compacted = compacted(args, &root, name).is_some();
-            LogConfig { compacted, ..root.config(name) }
+            root.config(name).compacted(compacted)
         };
         report.recoveries = recover::recover(&storage, &job.root, &job.partitions, config)?;
     }

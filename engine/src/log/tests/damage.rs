@@ -49,6 +49,8 @@ fn acknowledged_data_that_rots_stops_appends_and_nothing_else() {
             assert!(range.corruption.path.ends_with(format!("{:020}.log", range.segment)));
             let refused = bench.log.append(vec![batch(&["20"])], 1);
             assert!(matches!(refused, Err(AppendError::Damaged(_))), "{context}");
+            let why = bench.log.check_appends();
+            assert!(matches!(why, Err(AppendError::Damaged(_))), "{context}");
             // All before it and all behind it can be read, by whatever amounts.
             for max_bytes in [1, 150, 1 << 20] {
                 let mut seen = Vec::new();
@@ -87,6 +89,7 @@ fn the_owner_cuts_damage_and_the_bytes_are_kept() {
             rot(&bench, offset, header);
             let bench = bench.kill();
             let cut = bench.log.cut_damage().unwrap().expect("there is damage");
+            bench.log.check_appends().unwrap();
             assert_eq!((cut.offset, cut.bytes), (offset, (20 - offset) as u64 * one()));
             let kept: usize = cut
                 .kept_aside

@@ -233,3 +233,15 @@ fn a_change_that_fails_half_way_is_never_called_clean() {
         assert_eq!(bench.all().len() as Offset, end);
     }
 }
+
+#[test]
+fn a_latched_file_is_known_before_an_append() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    bench.log.check_appends().unwrap();
+    bench.disk.fail_sync(1);
+    let end = bench.log.append(vec![batch(&["3"])], 1).unwrap().end;
+    bench.log.commit(end).unwrap_err();
+    assert!(matches!(bench.log.check_appends(), Err(AppendError::Io(_))));
+    bench.log.append(vec![batch(&["4"])], 1).unwrap_err();
+}
