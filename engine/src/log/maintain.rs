@@ -57,7 +57,10 @@ impl PartitionLog {
             self.dir.commit().commit(&[target]).map_err(IoError::from)?;
         }
         let storage = self.storage();
-        writer.producers.store(storage, &self.path)?;
+        {
+            let _snapshots = self.snapshots.lock();
+            writer.producers.store(storage, &self.path)?;
+        }
         let next = ActiveSegment::create(storage, &self.path, base, &self.options)?;
         let old = mem::replace(&mut writer.active, next);
         let sealed = match storage.sync_dir(&self.path) {
@@ -127,7 +130,10 @@ impl PartitionLog {
             self.writer.lock().state = WriterState::Failed;
             return Err(error);
         }
-        self.storage().replace(&snapshot_path(&self.path, offset), &snapshot)?;
+        {
+            let _snapshots = self.snapshots.lock();
+            self.storage().replace(&snapshot_path(&self.path, offset), &snapshot)?;
+        }
         self.tail.checkpointed(marks.log_end, marks.generation);
         self.drop_stray_snapshots(&[marks.recovery_point, marks.log_end])?;
         Ok(self.note())
@@ -172,10 +178,13 @@ impl PartitionLog {
     /// Removes the producers' snapshots that no recovery will ask for: all but those at a segment's
     /// base and those at `keep`.
     fn drop_stray_snapshots(&self, keep: &[Offset]) -> Result<(), IoError> {
+        let found = snapshot_offsets(self.storage(), &self.path)?;
+        // In this order: one that a roll wrote before is at the log end still, or at a base.
+        let log_end = self.tail.snapshot().log_end;
         let set = self.segments.load();
-        for offset in snapshot_offsets(self.storage(), &self.path)? {
+        for offset in found {
             let is_base = set.iter().any(|segment| segment.base_offset() == offset);
-            if !is_base && !keep.contains(&offset) && offset < self.tail.snapshot().log_end {
+            if !is_base && !keep.contains(&offset) && offset < log_end {
                 self.storage().remove_file(&snapshot_path(&self.path, offset))?;
             }
         }

@@ -64,7 +64,8 @@ use crate::{
 
 /// One partition's log.
 ///
-/// Locks, in the order in which they may be held: `changes`, `writer`, those of [`LogDir`], the tail's.
+/// Locks, in the order in which they may be held: `changes`, `writer`, `snapshots`, those of [`LogDir`],
+/// the tail's.
 #[derive(Debug)]
 pub struct PartitionLog {
     partition: TopicPartition,
@@ -81,6 +82,9 @@ pub struct PartitionLog {
     /// not there, or what is there again.
     changes: Mutex<()>,
     writer: Mutex<Writer>,
+    /// Held while a snapshot of the producers is written: a roll and a checkpoint may both write that of
+    /// one offset.
+    snapshots: Mutex<()>,
     /// Where acknowledged data is damaged, oldest first.
     damage: ArcSwap<Vec<DamagedRange>>,
     metrics: LogMetrics,

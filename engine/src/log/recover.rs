@@ -188,6 +188,7 @@ impl UnrecoveredLog {
             damage: ArcSwap::from_pointee(found.damage),
             metrics: LogMetrics::default(),
             changes: Mutex::new(()),
+            snapshots: Mutex::new(()),
             writer: Mutex::new(Writer {
                 active: found.active,
                 file,

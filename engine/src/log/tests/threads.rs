@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::bench::{Bench, NOW_MS, batch, build, read, small};
+use super::bench::{Bench, NOW_MS, batch, build, one, read, small};
 use crate::{
     io::Loss,
     log::{CommitError, Isolation, LogConfig, PartitionLog, ReadError, commit_all},
@@ -101,6 +101,22 @@ fn beside_the_appender<T: Send + 'static>(
     drop(appending);
     worker.join().unwrap();
     found
+}
+
+#[test]
+fn rolls_and_checkpoints_do_not_get_into_each_others_snapshots() {
+    // Each append rolls, so that both often write the snapshot of one offset.
+    let bench = Bench::new(LogConfig { segment_bytes: one(), ..small() });
+    beside_others(&bench, || {
+        for value in 0..1_000 {
+            bench.append_each(value..value + 1);
+        }
+    });
+    bench.checkpoint();
+    let snapshots = bench.files(".snapshot");
+    for base in &bench.bases()[1..] {
+        assert!(snapshots.contains(&format!("{base:020}.snapshot")), "{base}");
+    }
 }
 
 #[test]
