@@ -109,7 +109,7 @@ fn rolls_and_checkpoints_do_not_get_into_each_others_snapshots() {
     let bench = Bench::new(LogConfig { segment_bytes: one(), ..small() });
     beside_others(&bench, || {
         for value in 0..1_000 {
-            bench.append_each(value..value + 1);
+            bench.append_each([value]);
         }
     });
     bench.checkpoint();
@@ -221,9 +221,10 @@ fn append_and_commit(bench: &Bench, truncations: &Truncations, value: String) ->
         thread::yield_now();
     }
     let certain = after..ended().max(after);
-    let result = match fastrand::bool() {
-        true => bench.log.commit(appended.end),
-        false => commit_all(&[(bench.log.clone(), appended.end)]).remove(0),
+    let result = if fastrand::bool() {
+        bench.log.commit(appended.end)
+    } else {
+        commit_all(&[(bench.log.clone(), appended.end)]).remove(0)
     };
     if let Err(error) = &result {
         assert!(matches!(error, CommitError::Truncated { .. }), "{error}");
@@ -250,7 +251,7 @@ fn no_truncation_makes_a_committer_believe_in_records_that_are_gone() {
             };
             let workers: Vec<_> = (0..THREADS).map(work).collect();
             let mut rng = fastrand::Rng::with_seed(seed);
-            while !workers.iter().all(|worker| worker.is_finished()) {
+            while !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
                 truncations.begun.fetch_add(1, Ordering::SeqCst);
                 let end = bench.log.watermarks().log_end;
                 cuts.push(if rng.u8(..8) == 0 {
