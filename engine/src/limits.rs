@@ -14,8 +14,9 @@ pub const MAX_DECOMPRESSED_BYTES: usize = 512 << 20;
 pub const MAX_DECOMPRESSION_RATIO: usize = 32 << 10;
 /// Output that is accepted at any ratio, in bytes.
 pub const RATIO_FREE_BYTES: usize = 4 << 20;
-/// Most bytes that one append writes to one file, in one group. It bounds what a power cut can leave
-/// half-written behind a gap, and so tells a torn group from rotten data at recovery.
+/// Most bytes that one append writes to one file, in one group, and most that a `durable` partition has
+/// written and not synced. It bounds what a power cut can leave half-written behind a gap, and so tells
+/// a torn group from rotten data at recovery.
 pub const MAX_GROUP_BYTES: usize = 64 << 20;
 /// Longest topic name, in bytes (Kafka: 249, so that folder names stay under 255).
 pub const MAX_TOPIC_NAME: usize = 249;

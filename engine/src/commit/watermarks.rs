@@ -96,6 +96,13 @@ impl Watermarks {
     /// `UnifiedLog.maybeIncrementLogStartOffset`), and at most the durable end: who wants more syncs
     /// first. A smaller `to` than the log start moves nothing.
     ///
+    /// The recovery point comes along, past index entries that may not be durable (so does Kafka's:
+    /// `UnifiedLog.updateLogStartOffset`). That is no harm: a recovery checks the segment that holds
+    /// `to` and all behind it, with their indexes. Entries count once the log confirms them, so that
+    /// lost ones cost time; aborted transactions are had again from the batches behind the newest
+    /// snapshot of the producers that is not beyond `to`, which was taken at the segment's base or by a
+    /// checkpoint that synced the index. The segments before hold deleted records only. (Test: `log::tests::power::a_raised_log_start_hides_no_lost_index`.)
+    ///
     /// # Panics
     /// When `to` lies beyond one of the two.
     pub fn start_advanced(&mut self, to: Offset) {

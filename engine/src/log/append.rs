@@ -8,9 +8,10 @@ use super::{
     producers::{Check, EndTransaction, Origin, ProducerAppend},
 };
 use crate::{
-    limits::{MAX_LOG_END, MAX_RELATIVE_OFFSET},
+    error::IoError,
+    limits::{MAX_GROUP_BYTES, MAX_LOG_END, MAX_RELATIVE_OFFSET},
     record::{Batch, BatchError, Decoder, SealedBatch, TimestampType},
-    types::{LeaderEpoch, NO_EPOCH, Offset},
+    types::{Durability, LeaderEpoch, NO_EPOCH, Offset},
 };
 
 /// What an append did.
@@ -197,6 +198,7 @@ impl PartitionLog {
             let reaches = end - 1 - next <= MAX_RELATIVE_OFFSET;
             self.roll(writer, if reaches { next } else { first.base_offset })?;
         }
+        self.make_way(writer, bytes as u64)?;
         self.note_epochs(batches)?;
         let (count, records) = (batches.len(), end - first.base_offset);
         let buffers = writer.active.append(batches)?;
@@ -218,6 +220,19 @@ impl PartitionLog {
         self.metrics.records.add(records as u64);
         self.metrics.bytes.add(bytes as u64);
         Ok(buffers)
+    }
+
+    /// In a `Durable` partition no more bytes may be on their way to the device than one group can be:
+    /// recovery takes whatever reaches further behind a hole for rotten, acknowledged data
+    /// (`log/damage.rs`). Waits for so much of what is there as makes room for `bytes` more, so that
+    /// a sync under way is enough as a rule. Under the lock: who appends next would wait for the same.
+    fn make_way(&self, writer: &Writer, bytes: u64) -> Result<(), AppendError> {
+        let file = &writer.file;
+        let needed = (file.written_end() + bytes).saturating_sub(MAX_GROUP_BYTES as u64);
+        if self.config.durability == Durability::Durable && file.durable_end() < needed {
+            self.dir.commit().commit(&[(file.clone(), needed)]).map_err(IoError::from)?;
+        }
+        Ok(())
     }
 
     /// A term's first offset is durable before a record of that term is written, so that the epochs

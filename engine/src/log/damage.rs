@@ -39,8 +39,8 @@ pub(super) enum Verdict {
     Refuse,
 }
 
-/// A partition that acknowledges only what is durable has at most one group in flight, so valid data
-/// that reaches further than a group behind the damage was acknowledged.
+/// A partition that acknowledges only what is durable has at most a group's bytes in flight (an append
+/// sees to it), so valid data that reaches further behind the damage was acknowledged.
 pub(super) fn judge(finding: Finding) -> Verdict {
     let acknowledged = finding.valid_until < finding.durable_end
         || (finding.durability == Durability::Durable

@@ -178,10 +178,11 @@ impl PartitionLog {
     /// Removes the producers' snapshots that no recovery will ask for: all but those at a segment's
     /// base and those at `keep`.
     fn drop_stray_snapshots(&self, keep: &[Offset]) -> Result<(), IoError> {
-        // The end first: a segment that a roll begins meanwhile either shows in the set or begins behind.
+        let found = snapshot_offsets(self.storage(), &self.path)?;
+        // In this order: one that a roll wrote before is at the log end still, or at a base.
         let log_end = self.tail.snapshot().log_end;
         let set = self.segments.load();
-        for offset in snapshot_offsets(self.storage(), &self.path)? {
+        for offset in found {
             let is_base = set.iter().any(|segment| segment.base_offset() == offset);
             if !is_base && !keep.contains(&offset) && offset < log_end {
                 self.storage().remove_file(&snapshot_path(&self.path, offset))?;

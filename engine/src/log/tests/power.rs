@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::bench::{Bench, NOW_MS, batch, read, small};
+use super::bench::{Bench, NOW_MS, batch, batch_at, build, read, small};
 use crate::{
     clock::{Clock, ManualClock},
     io::{ForgetfulDisk, Loss},
-    log::{Isolation, LogConfig},
+    limits::MAX_GROUP_BYTES,
+    log::{Isolation, LogConfig, PartitionLog},
+    record::{BatchSettings, Marker, control_batch},
     types::{Durability, Offset},
 };
 
@@ -194,6 +196,86 @@ fn power_cuts_keep_every_promise() {
                 operations += 7;
             }
             assert!(cuts > 3, "seed {seed}: {cuts} cuts");
+        }
+    }
+}
+
+/// Appends that nobody commits, a page a batch: whatever pages a power cut takes, what is left is never
+/// judged to be acknowledged data that has rotted.
+#[test]
+fn what_is_not_committed_never_reaches_further_than_a_group() {
+    const PAGE: usize = 4096;
+    let bench = Bench::new(LogConfig { retention_ms: -1, ..LogConfig::default() });
+    let frame = batch(&[&"x".repeat(PAGE / 2)]).bytes().len() - PAGE / 2;
+    let group = vec![batch(&[&"x".repeat(PAGE - frame)]); 1_500];
+    assert_eq!(group[0].bytes().len(), PAGE);
+    let mut appended = 0;
+    while appended < MAX_GROUP_BYTES * 3 / 2 {
+        appended += group.len() * PAGE;
+        bench.log.append(group.clone(), 1).unwrap();
+    }
+    let mut torn = 0;
+    for seed in 0..10 {
+        let disk = bench.disk.fork().power_cut(Loss::Random(seed));
+        let after = Bench::open(&disk, bench.clock.clone(), bench.config.clone()).unwrap();
+        let damage = after.report.damage.first();
+        assert_eq!(damage, None, "seed {seed}");
+        torn += usize::from(after.report.cut.is_some_and(|cut| !cut.kept_aside.is_empty()));
+    }
+    assert!(torn > 2, "batches stood behind holes after {torn} cuts");
+}
+
+/// A deletion raises the recovery point past indexes that were never synced. Whatever a power cut leaves
+/// of them, every look-up gives what it gave before.
+#[test]
+fn a_raised_log_start_hides_no_lost_index() {
+    let transactional = |base_sequence| BatchSettings {
+        producer_id: 3,
+        producer_epoch: 0,
+        base_sequence,
+        transactional: true,
+        ..Default::default()
+    };
+    for config in [small(), LogConfig { segment_bytes: 2_000, ..small() }] {
+        let bench = Bench::new(config);
+        let mut next = 0;
+        for number in 0..16 {
+            let at = NOW_MS + i64::from(number) * 10;
+            let data = build(transactional(number), at, &[&next.to_string()]);
+            bench.log.append(vec![data], 1).unwrap();
+            let between = batch_at(at + 1, &[&(next + 1).to_string()]);
+            bench.log.append(vec![between], 1).unwrap();
+            let end = control_batch(Marker::Abort, 3, 0, 0, at + 2);
+            next = bench.log.append(vec![end], 1).unwrap().end.offset();
+        }
+        bench.log.commit(next).unwrap();
+        let look_ups = |log: &PartitionLog, start: Offset| {
+            let aborted = log.aborted_transactions(start, next).unwrap();
+            let aborted: Vec<_> = aborted
+                .iter()
+                .map(|entry| (entry.first_offset, entry.last_offset))
+                .filter(|(_, last)| *last >= start)
+                .collect();
+            let firsts: Vec<_> = (start..next)
+                .map(|offset| log.fetch(offset, 1, Isolation::LogEnd).unwrap().first_offset())
+                .collect();
+            let times: Vec<_> =
+                (-1..170).map(|ms| log.offset_for_timestamp(NOW_MS + ms).unwrap()).collect();
+            (aborted, firsts, times, log.last_stable_offset())
+        };
+        for start in 1..next {
+            assert_eq!(bench.log.delete_records_before(start).unwrap(), start);
+            bench.dir.persist().unwrap();
+            assert_eq!(bench.log.watermarks().recovery_point, start);
+            let expected = look_ups(&bench.log, start);
+            for loss in [Loss::Everything, Loss::Random(start as u64), Loss::Random(!0)] {
+                let disk = bench.disk.fork().power_cut(loss);
+                let after = Bench::open(&disk, bench.clock.clone(), bench.config.clone()).unwrap();
+                assert_eq!(after.log.watermarks().log_start, start);
+                assert_eq!(look_ups(&after.log, start), expected, "from {start}, {loss:?}");
+                let after = after.reopen();
+                assert_eq!(look_ups(&after.log, start), expected, "from {start}, reopened");
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::bench::{Bench, NOW_MS, batch, build, read, small};
+use super::bench::{Bench, NOW_MS, batch, build, one, read, small};
 use crate::{
     io::Loss,
     log::{CommitError, Isolation, LogConfig, PartitionLog, ReadError, commit_all},
@@ -101,6 +101,22 @@ fn beside_the_appender<T: Send + 'static>(
     drop(appending);
     worker.join().unwrap();
     found
+}
+
+#[test]
+fn rolls_and_checkpoints_do_not_get_into_each_others_snapshots() {
+    // Each append rolls, so that both often write the snapshot of one offset.
+    let bench = Bench::new(LogConfig { segment_bytes: one(), ..small() });
+    beside_others(&bench, || {
+        for value in 0..1_000 {
+            bench.append_each([value]);
+        }
+    });
+    bench.checkpoint();
+    let snapshots = bench.files(".snapshot");
+    for base in &bench.bases()[1..] {
+        assert!(snapshots.contains(&format!("{base:020}.snapshot")), "{base}");
+    }
 }
 
 #[test]
@@ -205,9 +221,10 @@ fn append_and_commit(bench: &Bench, truncations: &Truncations, value: String) ->
         thread::yield_now();
     }
     let certain = after..ended().max(after);
-    let result = match fastrand::bool() {
-        true => bench.log.commit(appended.end),
-        false => commit_all(&[(bench.log.clone(), appended.end)]).remove(0),
+    let result = if fastrand::bool() {
+        bench.log.commit(appended.end)
+    } else {
+        commit_all(&[(bench.log.clone(), appended.end)]).remove(0)
     };
     if let Err(error) = &result {
         assert!(matches!(error, CommitError::Truncated { .. }), "{error}");
@@ -234,7 +251,7 @@ fn no_truncation_makes_a_committer_believe_in_records_that_are_gone() {
             };
             let workers: Vec<_> = (0..THREADS).map(work).collect();
             let mut rng = fastrand::Rng::with_seed(seed);
-            while !workers.iter().all(|worker| worker.is_finished()) {
+            while !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
                 truncations.begun.fetch_add(1, Ordering::SeqCst);
                 let end = bench.log.watermarks().log_end;
                 cuts.push(if rng.u8(..8) == 0 {
