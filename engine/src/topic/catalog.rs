@@ -163,7 +163,9 @@ impl Catalog {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "topic {name} {partitions} {} {id}", stage.name());
             text.push_str(&config.to_properties());
-            refused.iter().for_each(|refused| text.extend([&refused.text, "\n"]));
+            for line in refused {
+                text.extend([&line.text, "\n"]);
+            }
         }
         let checksum = checksum_line(text.as_bytes());
         text + &checksum
