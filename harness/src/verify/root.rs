@@ -281,13 +281,17 @@ impl Root {
 /// The topics of our own file; none where there is none, or it is damaged.
 fn read_topics(storage: &Storage, dir: &Path, findings: &mut Findings) -> Catalog {
     match Catalog::load(storage, &[dir.into()]) {
-        Ok(loaded) => return loaded.catalog,
+        Ok(loaded) => {
+            let path = dir.join(TOPICS_FILE);
+            for refused in loaded.catalog.topics.values().flat_map(|topic| &topic.refused) {
+                let what = format!("setting {}", refused.text);
+                let expected = "one that this version knows";
+                findings.refuse(&path, refused.position, what, expected, &refused.error);
+            }
+            return loaded.catalog;
+        }
         Err(CatalogError::Io(error)) => findings.fault(error),
         Err(CatalogError::Corrupt(corruption)) => findings.fault(corruption),
-        Err(CatalogError::Setting { path, line, source }) => {
-            let what = format!("setting in line {line}");
-            findings.refuse(&path, 0, what, "one that this version knows", source);
-        }
     }
     Catalog::default()
 }
