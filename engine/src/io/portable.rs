@@ -222,14 +222,15 @@ fn read_direct(file: &fs::File, position: u64, into: &mut Vec<u8>) -> io::Result
     while into.len() - before < wanted {
         let at = position + (into.len() - before) as u64;
         let skip = (at % BLOCK as u64) as usize;
-        let count = match rustix::io::pread(file, &mut *blocks, at - skip as u64) {
+        let left = wanted - (into.len() - before);
+        let needed = skip.saturating_add(left).min(size).next_multiple_of(BLOCK);
+        let count = match rustix::io::pread(file, &mut blocks[..needed], at - skip as u64) {
             Ok(count) => count,
             Err(Errno::INTR) => continue,
             // Refused only now, as by a disk of larger blocks: through the cache, which was emptied.
             Err(Errno::INVAL) => return read_cached(file, at, into).map(|_| into.len() - before),
             Err(error) => return Err(error.into()),
         };
-        let left = wanted - (into.len() - before);
         let found = blocks[..count].get(skip..).unwrap_or_default();
         into.extend_from_slice(&found[..found.len().min(left)]);
         // Only the end of the file cuts a block short.

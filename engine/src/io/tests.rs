@@ -52,6 +52,32 @@ fn bytes_come_back_as_they_were_written() {
 }
 
 #[test]
+fn direct_reads_give_the_same_bytes_from_any_position() {
+    over_both(|storage, dir| {
+        let content: Vec<u8> = (0..9_000_123_u32).map(|n| (n / 7) as u8).collect();
+        let file = storage.open(&dir.join("a"), Open::CreateNew).unwrap();
+        file.write_at(0, content.clone()).unwrap();
+        let direct = storage.open(&dir.join("a"), Open::Direct).unwrap();
+        assert_eq!(direct.len().unwrap(), content.len() as u64);
+        for position in [0, 1, 4_095, 4_096, 4_097, 4_200_000, 8_999_999, 9_000_123, 9_100_000] {
+            for len in [0, 1, 61, 4_096, 5_000, 1 << 20, 9_000_123] {
+                let from = position.min(content.len());
+                let expected = &content[from..content.len().min(from + len)];
+                let found = direct.read_at(position as u64, len).unwrap();
+                assert!(found == expected, "{len} bytes from {position}: {}", found.len());
+            }
+        }
+        let mut into = Vec::with_capacity(20);
+        into.push(9);
+        let into = direct.read_into(4_090, into).unwrap();
+        assert_eq!((into[0], &into[1..]), (9, &content[4_090..4_090 + into.len() - 1]));
+        let missing = storage.open(&dir.join("b"), Open::Direct).unwrap_err();
+        assert!(missing.is_not_found());
+        storage.drop_cached(&dir.join("b")).unwrap();
+    });
+}
+
+#[test]
 fn one_write_takes_more_buffers_than_one_system_call() {
     over_both(|storage, dir| {
         let file = storage.open(&dir.join("a"), Open::Create).unwrap();

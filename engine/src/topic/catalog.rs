@@ -63,6 +63,8 @@ pub struct CatalogEntry {
 pub struct RefusedSetting {
     /// The line.
     pub text: String,
+    /// Where it begins in the file, bytes.
+    pub position: u64,
     /// What is wrong with it.
     pub error: ConfigError,
 }
@@ -163,7 +165,9 @@ impl Catalog {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "topic {name} {partitions} {} {id}", stage.name());
             text.push_str(&config.to_properties());
-            refused.iter().for_each(|refused| text.extend([&refused.text, "\n"]));
+            for line in refused {
+                text.extend([&line.text, "\n"]);
+            }
         }
         let checksum = checksum_line(text.as_bytes());
         text + &checksum
@@ -194,7 +198,8 @@ impl Catalog {
                 let entry = last.as_ref().and_then(|name| catalog.topics.get_mut(name));
                 let entry = entry.ok_or_else(|| line.refuse("setting", "a topic before it"))?;
                 if let Err(error) = entry.config.set_properties(line.text) {
-                    entry.refused.push(RefusedSetting { text: line.text.into(), error });
+                    let (text, position) = (line.text.into(), line.position);
+                    entry.refused.push(RefusedSetting { text, position, error });
                 }
             }
         }
@@ -353,6 +358,7 @@ mod tests {
         let text = body.to_owned() + &checksum_line(body.as_bytes());
         let catalog = Catalog::parse(Path::new("f"), text.as_bytes()).unwrap();
         let topic = |name| &catalog.topics[&TopicName::new(name).unwrap()];
+        assert_eq!(body[topic("a").refused[0].position as usize..].find("from"), Some(0));
         let names: Vec<_> = topic("a").refused.iter().map(|it| it.error.to_string()).collect();
         assert!(names[0].contains("from.the.future") && names[1].contains("segment.bytes"));
         assert_eq!((topic("a").config.retention_ms, topic("b").refused.len()), (-1, 0));

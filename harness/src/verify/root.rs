@@ -282,12 +282,11 @@ impl Root {
 fn read_topics(storage: &Storage, dir: &Path, findings: &mut Findings) -> Catalog {
     match Catalog::load(storage, &[dir.into()]) {
         Ok(loaded) => {
-            for (topic, entry) in &loaded.catalog.topics {
-                for setting in &entry.refused {
-                    let (what, path) = (format!("setting of {topic}"), dir.join(TOPICS_FILE));
-                    let (expected, found) = (&setting.error, &setting.text);
-                    findings.refuse(&path, 0, what, expected, found);
-                }
+            let path = dir.join(TOPICS_FILE);
+            for refused in loaded.catalog.topics.values().flat_map(|topic| &topic.refused) {
+                let what = format!("setting {}", refused.text);
+                let expected = "one that this version knows";
+                findings.refuse(&path, refused.position, what, expected, &refused.error);
             }
             return loaded.catalog;
         }

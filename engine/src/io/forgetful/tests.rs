@@ -207,6 +207,25 @@ fn a_failed_sync_loses_the_bytes_although_the_next_one_succeeds() {
 }
 
 #[test]
+fn after_a_failed_sync_the_cache_shows_what_the_device_lacks_until_it_is_dropped() {
+    let disk = disk();
+    let storage = disk.storage();
+    let file = durable_file(&disk, "a", &[1; 5_000]);
+    file.write_at(4_096, vec![2; 8_000]).unwrap();
+    disk.fail_sync(1);
+    file.sync(SyncKind::Data).unwrap_err();
+    let again = storage.open(&path("a"), Open::Write).unwrap();
+    again.write_at(0, vec![3]).unwrap();
+    let cached = |at| again.read_at(at, 1).unwrap()[0];
+    assert_eq!((cached(0), cached(4_096), cached(9_000)), (3, 2, 2));
+    let direct = storage.open(&path("a"), Open::Direct).unwrap();
+    let on_device = |at| direct.read_at(at, 1).unwrap()[0];
+    // What waits for write-back is not lost.
+    assert_eq!((on_device(0), on_device(4_096), on_device(9_000)), (3, 1, 0));
+    assert_eq!((cached(0), cached(4_096), cached(9_000)), (3, 1, 0));
+}
+
+#[test]
 fn a_full_disk_writes_what_fits_and_has_room_again_after_a_removal() {
     let disk = disk();
     let file = durable_file(&disk, "a", b"1234");

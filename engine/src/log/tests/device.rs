@@ -74,7 +74,7 @@ fn a_reader_sees_what_the_device_has_not_what_the_cache_had() {
     bench.append(&["other"]);
     bench.disk.fail_sync(1);
     bench.log.commit(3).unwrap_err();
-    let values = |bench: &Bench| bench.all().into_iter().map(|(_, value)| value).last();
+    let values = |bench: &Bench| bench.all().pop().map(|(_, value)| value);
     let bench = bench.kill();
     let seen = values(&bench);
     let bench = bench.cut_power(Loss::Everything);

@@ -37,6 +37,17 @@ fn after_a_clean_close_nothing_is_checked() {
 }
 
 #[test]
+fn settings_out_of_range_are_refused_before_anything_is_made() {
+    let (disk, clock) = (crate::io::ForgetfulDisk::new(), Bench::new(small()).clock);
+    let bad = LogConfig { segment_index_bytes: 8, ..small() };
+    let error = Bench::open(&disk, clock, bad).err().unwrap();
+    assert!(error.to_string().contains("segment.index.bytes"), "{error}");
+    assert!(matches!(error, crate::log::OpenError::Config(_)));
+    let folder = std::path::Path::new(ROOT).join(partition().to_string());
+    assert!(!disk.storage().exists(&folder).unwrap());
+}
+
+#[test]
 fn a_clean_close_is_durable() {
     for config in [small(), written(), LogConfig { preallocate: true, ..written() }] {
         let bench = Bench::new(config);
