@@ -302,7 +302,8 @@ impl Consumer {
             if left == 0 && ahead.bytes > 0 {
                 break;
             }
-            match assigned.fetch(room.min(left), options.isolation)? {
+            let max_bytes = room.min(left);
+            match assigned.fetch(max_bytes, options.isolation, &mut self.decoder)? {
                 Fetch::Nothing => break,
                 Fetch::Got(got) => {
                     *ahead = *ahead + got;

@@ -59,8 +59,8 @@ pub struct ConsumerOptions {
     /// Where to start when there is no position, or the log no longer holds it.
     pub auto_offset_reset: AutoOffsetReset,
     /// How far the consumer sees. Default: what is committed; nobody should act on more.
-    /// [`Isolation::Stable`] stops at the first open transaction, but does not leave out the records
-    /// of aborted ones: that is not built yet.
+    /// [`Isolation::Stable`] stops at the first open transaction and leaves out the records of aborted
+    /// ones (Kafka: `isolation.level`, `read_committed`). Control records are given at none.
     pub isolation: Isolation,
 }
 

@@ -6,7 +6,7 @@ use super::bench::{Bench, NOW_MS, batch, batch_at, batch_of, build, partition, r
 use crate::{
     io::Loss,
     log::{CommitError, Isolation, LogConfig, ReadError, UnrecoveredLog, commit_all},
-    record::{BatchSettings, Marker, control_batch},
+    record::{BatchSettings, Marker, SealedBatch, control_batch},
     types::{Durability, Offset, TopicPartition},
 };
 
@@ -213,4 +213,49 @@ fn many_partitions_share_one_submission_and_errors_stay_apart() {
     let failed: Vec<_> = results.iter().map(Result::is_err).collect();
     assert_eq!(failed, [false, true, false, false], "{results:?}");
     assert_eq!(logs[1].watermarks().durable_end, 1);
+}
+
+/// A producer's transactional batch.
+fn of_transaction(producer_id: i64, base_sequence: i32, value: &str) -> SealedBatch {
+    let settings = BatchSettings {
+        producer_id,
+        producer_epoch: 0,
+        base_sequence,
+        transactional: true,
+        ..Default::default()
+    };
+    build(settings, NOW_MS, &[value])
+}
+
+#[test]
+fn a_stable_fetch_comes_with_the_aborted_transactions_that_touch_it() {
+    let bench = Bench::new(LogConfig { segment_bytes: 200, ..written() });
+    let appends = [
+        of_transaction(3, 0, "0"),
+        of_transaction(4, 0, "1"),
+        control_batch(Marker::Abort, 3, 0, 0, NOW_MS),
+        batch(&["3"]),
+        of_transaction(3, 1, "4"),
+        control_batch(Marker::Commit, 3, 0, 0, NOW_MS),
+        control_batch(Marker::Abort, 4, 0, 0, NOW_MS),
+    ];
+    for batch in appends {
+        bench.log.append(vec![batch], 1).unwrap();
+    }
+    assert!(bench.bases().len() > 2, "their markers stand in later segments");
+    let expected: [&[Offset]; 7] = [&[0], &[0, 1], &[0, 1], &[1], &[1], &[1], &[1]];
+    for (offset, expected) in (0..).zip(expected) {
+        let fetched = bench.log.fetch(offset, 1, Isolation::Stable).unwrap();
+        let first: Vec<_> = fetched.aborted().iter().map(|it| it.first_offset).collect();
+        assert_eq!((fetched.next_offset(), &first[..]), (offset + 1, expected));
+        let other = bench.log.fetch(offset, 1, Isolation::Committed).unwrap();
+        assert!(other.aborted().is_empty());
+    }
+    let base = bench.bases()[1];
+    bench.log.commit(7).unwrap();
+    bench.log.delete_records_before(base).unwrap();
+    bench.log.step(crate::clock::Clock::monotonic(&*bench.clock)).unwrap();
+    let below = bench.log.aborted_transactions(base - 1, 7);
+    assert!(matches!(below, Err(ReadError::OutOfRange { offset, .. }) if offset == base - 1));
+    assert_eq!(bench.log.aborted_transactions(base, 7).unwrap().len(), 2);
 }
