@@ -268,7 +268,7 @@ impl Bench {
         prop_assert!(ends.contains(&until), "last stable offset {until}, expected of {ends:?}");
         for (options, from) in [
             (ConsumerOptions::new().max_partition_fetch_bytes(1), marks.log_start),
-            (ConsumerOptions::new().max_poll_records(2), (marks.log_start + until) / 2),
+            (ConsumerOptions::new().max_poll_records(2), Offset::midpoint(marks.log_start, until)),
             (ConsumerOptions::new().max_partition_fetch_bytes(300), marks.log_start),
         ] {
             let (found, position) = consume(log, options, from);

@@ -233,36 +233,28 @@ impl Segment {
         Ok(self.transactions()?.collect(from, upto, into))
     }
 
-    /// The index of aborted transactions, as [`Segment::transactions`], or what `replay` has from the log
-    /// where no checksum vouches for an index that holds something. Once a segment.
+    /// The index of aborted transactions. Corrupt, it is to be rebuilt from the producers' state.
+    pub fn transactions(&self) -> Result<&TxnIndex, SegmentError> {
+        self.transactions_by(|| Ok(None))
+    }
+
+    /// As [`Segment::transactions`]; but where no checksum vouches for an index that holds something, it
+    /// is what `replay` has from the log, if that can tell. Asked once a segment.
     pub fn transactions_by(
         &self,
         replay: impl FnOnce() -> Result<Option<Vec<AbortedTransaction>>, SegmentError>,
     ) -> Result<&TxnIndex, SegmentError> {
-        if self.transactions.get().is_none() {
-            let is_in_doubt = match self.load_transactions() {
-                Ok(index) => self.seal().is_none() && !index.is_empty(),
-                Err(SegmentError::Corrupt(_)) => true,
-                Err(error) => return Err(error),
+        let known = if let Some(known) = self.transactions.get() {
+            known
+        } else {
+            let loaded = match self.load_transactions() {
+                Err(SegmentError::Corrupt(corruption)) => Err(corruption),
+                other => Ok(other?),
             };
-            if is_in_doubt && let Some(entries) = replay()? {
-                self.transactions.get_or_init(|| Ok(TxnIndex::of(entries)));
-            }
-        }
-        self.transactions()
-    }
-
-    /// The index of aborted transactions. Corrupt, it is to be rebuilt from the producers' state.
-    pub fn transactions(&self) -> Result<&TxnIndex, SegmentError> {
-        let known = match self.transactions.get() {
-            Some(known) => known,
-            None => {
-                let loaded = match self.load_transactions() {
-                    Err(SegmentError::Corrupt(corruption)) => Err(corruption),
-                    other => Ok(other?),
-                };
-                self.transactions.get_or_init(|| loaded)
-            }
+            let is_sound = |index: &TxnIndex| self.seal().is_some() || index.is_empty();
+            let replayed = if loaded.as_ref().is_ok_and(is_sound) { None } else { replay()? };
+            let index = replayed.map_or(loaded, |entries| Ok(TxnIndex::of(entries)));
+            self.transactions.get_or_init(|| index)
         };
         known.as_ref().map_err(|corruption| corruption.clone().into())
     }

@@ -68,7 +68,9 @@ impl TxnIndex {
     /// These transactions, in the order of their markers.
     pub(super) fn of(entries: Vec<AbortedTransaction>) -> Self {
         let index = Self::new();
-        entries.into_iter().for_each(|entry| index.push(entry));
+        for entry in entries {
+            index.push(entry);
+        }
         index
     }
 
