@@ -430,8 +430,12 @@ fn a_damaged_batch_is_an_error_each_time_and_never_passed_over() {
 
 /// Appends, as a follower does, a transactional batch of a producer.
 fn follow(log: &PartitionLog, producer_id: i64, values: &[&str]) {
+    follow_as(log, producer_id, true, values);
+}
+
+fn follow_as(log: &PartitionLog, producer_id: i64, transactional: bool, values: &[&str]) {
     let settings =
-        BatchSettings { producer_id, producer_epoch: 0, transactional: true, ..Default::default() };
+        BatchSettings { producer_id, producer_epoch: 0, transactional, ..Default::default() };
     let mut builder = BatchBuilder::new(Vec::new(), settings);
     for value in values {
         let value = Some(value.as_bytes());
@@ -464,8 +468,11 @@ fn records_of_aborted_transactions_are_not_given_to_a_stable_consumer() {
     end(log, 1, Marker::Commit);
     fill(log, "none", 1, 1); // 10
     end(log, 3, Marker::Abort);
-    follow(log, 2, &["b1"]); // 12: open
-    fill(log, "none", 1, 1); // 13: behind it
+    follow(log, 1, &["a4"]); // 12: aborted
+    follow_as(log, 1, false, &["a5"]); // 13: the same producer's, of no transaction
+    end(log, 1, Marker::Abort);
+    follow(log, 2, &["b1"]); // 15: open
+    fill(log, "none", 1, 1); // 16: behind it
     let read = |isolation, from, max_bytes| {
         let options = earliest().isolation(isolation).max_partition_fetch_bytes(max_bytes);
         let mut consumer = consumer(options, &topic);
@@ -481,13 +488,13 @@ fn records_of_aborted_transactions_are_not_given_to_a_stable_consumer() {
     };
     for max_bytes in [1, 200, 1 << 20] {
         let (found, position) = read(Isolation::Stable, 0, max_bytes);
-        assert_eq!((found, position), (vec![2, 3, 6, 10], 12));
+        assert_eq!((found, position), (vec![2, 3, 6, 10, 13], 15));
         // From within an aborted batch, and behind all of its records.
-        assert_eq!(read(Isolation::Stable, 1, max_bytes).0, [2, 3, 6, 10]);
-        assert_eq!(read(Isolation::Stable, 5, max_bytes).0, [6, 10]);
-        let all = [0, 1, 2, 3, 4, 6, 7, 10, 12, 13];
+        assert_eq!(read(Isolation::Stable, 1, max_bytes).0, [2, 3, 6, 10, 13]);
+        assert_eq!(read(Isolation::Stable, 5, max_bytes).0, [6, 10, 13]);
+        let all = [0, 1, 2, 3, 4, 6, 7, 10, 12, 13, 15, 16];
         for isolation in [Isolation::Committed, Isolation::LogEnd] {
-            assert_eq!(read(isolation, 0, max_bytes), (all.to_vec(), 14));
+            assert_eq!(read(isolation, 0, max_bytes), (all.to_vec(), 17));
         }
     }
 }

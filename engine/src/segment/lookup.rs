@@ -94,7 +94,7 @@ impl Segment {
         if matches!(self.published().largest(), Some(Some((largest, _))) if largest < timestamp) {
             return Ok(None);
         }
-        let start = self.older_than(view, timestamp, from)?;
+        let start = self.older_than(view, timestamp, from.max(self.base_offset()))?;
         let Some((start, _)) = self.locate_in(view, start)? else { return Ok(None) };
         let mut decoder = Decoder::new();
         for item in Headers::new(self, *view, start) {
@@ -138,19 +138,17 @@ impl Segment {
         Ok(entry.map_or(from, |entry| entry.offset.max(from)))
     }
 
-    /// Position of the batch that a time index entry speaks of, and which fits its checksum; `None`
-    /// where the log contradicts.
+    /// Position of the batch that a time index entry speaks of; `None` where the log contradicts. The
+    /// entry counts once whoever begins there has checked that batch.
     pub(super) fn position_of(
         &self,
         view: &View,
         entry: TimeEntry,
     ) -> Result<Option<u64>, SegmentError> {
-        let Some((position, header)) = self.locate_in(view, entry.offset)? else { return Ok(None) };
-        if header.base_offset > entry.offset || header.max_timestamp != entry.timestamp {
-            return Ok(None);
-        }
-        self.check_batch(position, &header)?;
-        Ok(Some(position))
+        Ok(self.locate_in(view, entry.offset)?.and_then(|(position, header)| {
+            let holds = header.base_offset <= entry.offset;
+            (holds && header.max_timestamp == entry.timestamp).then_some(position)
+        }))
     }
 
     /// Whether the batch at `position`, whose header is known, fits its checksum.

@@ -1,12 +1,15 @@
 //! Fetches, look-ups by time, watermarks and commits.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-use super::bench::{Bench, NOW_MS, batch, batch_at, batch_of, build, partition, read, small};
+use super::bench::{Bench, NOW_MS, ROOT, batch, batch_at, batch_of, build, partition, read, small};
 use crate::{
-    io::Loss,
-    log::{CommitError, Isolation, LogConfig, ReadError, UnrecoveredLog, commit_all},
+    io::{Loss, Open},
+    log::{
+        CommitError, Isolation, LogConfig, ReadError, UnrecoveredLog, commit_all, state::STATE_FILE,
+    },
     record::{BatchSettings, Marker, SealedBatch, control_batch},
+    segment::{SEALS_FILE, Suffix, file_name},
     types::{Durability, Offset, TopicPartition},
 };
 
@@ -258,4 +261,31 @@ fn a_stable_fetch_comes_with_the_aborted_transactions_that_touch_it() {
     let below = bench.log.aborted_transactions(base - 1, 7);
     assert!(matches!(below, Err(ReadError::OutOfRange { offset, .. }) if offset == base - 1));
     assert_eq!(bench.log.aborted_transactions(base, 7).unwrap().len(), 2);
+}
+
+/// As in a folder that Kafka closed.
+#[test]
+fn without_a_seal_a_damaged_batch_is_no_hindrance_to_times_before_it() {
+    let bench = Bench::new(small());
+    for n in 0..20 {
+        bench.log.append(vec![batch_at(NOW_MS + n, &[&format!("{n:04}")])], 1).unwrap();
+    }
+    bench.close();
+    for ours in [bench.log.path().join(SEALS_FILE), Path::new(ROOT).join(STATE_FILE)] {
+        bench.storage().remove_file(&ours).unwrap();
+    }
+    // The last byte of the first segment's last batch.
+    let (path, last) = (bench.log.path().join(file_name(0, Suffix::Log)), bench.bases()[1] - 1);
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    let place = file.len().unwrap() - 1;
+    let byte = file.read_exact_at(place, 1).unwrap()[0];
+    file.write_at(place, vec![byte ^ 1]).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.log.watermarks().log_end, 20);
+    for n in 0..last {
+        let found = bench.log.offset_for_timestamp(NOW_MS + n).unwrap();
+        assert_eq!(found, Some((NOW_MS + n, n)));
+    }
+    let refused = bench.log.offset_for_timestamp(NOW_MS + last);
+    assert!(matches!(refused, Err(ReadError::Corrupt(_))), "{refused:?}");
 }
