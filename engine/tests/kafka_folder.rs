@@ -7,6 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 use trunkline::{
     clock::ManualClock,
     commit::Strategy,
+    consumer::{AutoOffsetReset, Consumer, ConsumerOptions, IsolationLevel},
     io::Storage,
     log::{
         ClosedLog, Isolation, LogConfig, LogDir, PartitionLog, ReadError, RecoveryReport,
@@ -21,11 +23,12 @@ use trunkline::{
         producers::{ProducerStates, snapshot_offsets, snapshot_path},
     },
     record::{
-        BatchBuilder, BatchSettings, Codec, Compression, Decoder, Encoder, Header, NewRecord,
-        Record, SealedBatch, TimestampType,
+        BatchBuilder, BatchSettings, Codec, Compression, Decoder, Encoder, Header, Marker,
+        NewRecord, Record, SealedBatch, TimestampType,
     },
     segment::TxnIndex,
-    types::{Offset, TopicPartition},
+    topic::{Topic, TopicConfig},
+    types::{Offset, TopicId, TopicPartition},
 };
 
 /// The wall clock of these tests: a minute after the folder's own.
@@ -132,6 +135,95 @@ fn transactions_are_as_kafka_left_them() {
                 "{left:?} {partition}: producers at {end}"
             );
         }
+    }
+}
+
+/// As Kafka's consumer, with `isolation.level` `read_committed`.
+#[test]
+fn a_read_committed_consumer_reads_what_was_committed() {
+    for left in [Left::Clean, Left::Crashed, Left::Bare] {
+        let copy = copy_of_the_folder(left);
+        let folder = Folder::open(copy.path());
+        let (mut given, mut aborted) = (0, 0);
+        for (partition, (log, _)) in &folder.logs {
+            let fates = Fates::of(log);
+            let position = fates.open.unwrap_or(log.watermarks().log_end);
+            for max_bytes in [1, 700, 1 << 20] {
+                let found = consume(log, max_bytes);
+                assert_eq!(found, (fates.given.clone(), position), "{left:?} {partition}");
+            }
+            (given, aborted) = (given + fates.given.len(), aborted + fates.aborted);
+        }
+        assert!(given > 100 && aborted > 1, "{given} given, {aborted} aborted");
+    }
+}
+
+/// What became of a log's records, as its batches and markers say it.
+struct Fates {
+    /// Offsets of the records that are given, below the first open transaction.
+    given: Vec<Offset>,
+    aborted: usize,
+    /// First offset of an open transaction.
+    open: Option<Offset>,
+}
+
+impl Fates {
+    fn of(log: &PartitionLog) -> Self {
+        let (start, mut aborted) = (log.watermarks().log_start, 0);
+        // Offsets of the records of each open transaction.
+        let mut under_way: BTreeMap<i64, Vec<Offset>> = BTreeMap::new();
+        let mut given = Vec::new();
+        let (mut next, mut decoder) = (start, Decoder::new());
+        while next < log.watermarks().log_end {
+            let fetched = log.fetch(next, 1 << 20, Isolation::LogEnd).unwrap();
+            next = fetched.next_offset();
+            for batch in fetched.batches() {
+                let batch = batch.unwrap();
+                let (header, producer) = (batch.header(), batch.header().producer_id);
+                if header.attributes.is_control() {
+                    let records = under_way.remove(&producer).unwrap_or_default();
+                    match batch.marker(&mut decoder).unwrap().map(|marker| marker.kind) {
+                        Some(Marker::Commit) => given.extend(records),
+                        Some(Marker::Abort) => aborted += records.len(),
+                        None => assert!(records.is_empty(), "a marker was compacted away"),
+                    }
+                    continue;
+                }
+                let records = batch.records(&mut decoder).unwrap();
+                let offsets =
+                    records.map(|record| record.unwrap().offset).filter(|it| *it >= start);
+                if header.attributes.is_transactional() {
+                    under_way.entry(producer).or_default().extend(offsets);
+                } else {
+                    given.extend(offsets);
+                }
+            }
+        }
+        let open = under_way.values().filter_map(|records| records.first()).min().copied();
+        given.retain(|offset| open.is_none_or(|open| *offset < open));
+        given.sort_unstable();
+        Self { given, aborted, open }
+    }
+}
+
+/// Offsets of the records that a `read_committed` consumer is given, and its position then.
+fn consume(log: &Arc<PartitionLog>, max_bytes: usize) -> (Vec<Offset>, Offset) {
+    let partition = log.partition().clone();
+    let name = partition.topic.clone();
+    let topic = Topic::new(name, TopicId([1; 16]), 0, TopicConfig::default(), vec![log.clone()]);
+    let options = ConsumerOptions::new()
+        .auto_offset_reset(AutoOffsetReset::Earliest)
+        .isolation(IsolationLevel::ReadCommitted)
+        .max_partition_fetch_bytes(max_bytes);
+    let mut consumer = Consumer::new(options).unwrap();
+    consumer.assign(&Arc::new(topic), partition.partition).unwrap();
+    let mut found = Vec::new();
+    loop {
+        let mut polled = consumer.poll(Duration::ZERO).unwrap();
+        if polled.is_empty() {
+            return (found, consumer.position(&partition).unwrap());
+        }
+        polled.for_each(|record| found.push(record.offset)).unwrap();
     }
 }
 

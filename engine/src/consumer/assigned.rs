@@ -1,7 +1,7 @@
 //! One partition of a consumer: its position, and what was fetched ahead.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     ops::{Add, Deref, Sub},
     sync::Arc,
 };
@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     commit::Watermark,
-    log::{Isolation, PartitionLog, ReadError},
-    record::{BatchError, BatchHeader, Decoder},
+    log::{Fetched, Isolation, PartitionLog, ReadError},
+    record::{Batch, BatchError, Decoder, Marker},
+    segment::AbortedTransaction,
     topic::Topic,
     types::{Offset, TopicPartition},
 };
@@ -58,13 +59,15 @@ pub(super) enum Fetch {
 pub(super) struct Ahead {
     /// Bytes of whole batches.
     pub(super) bytes: usize,
-    /// Their records.
+    /// Their records, but for those that are passed over.
     pub(super) records: usize,
 }
 
 impl Ahead {
-    fn of(header: &BatchHeader) -> Self {
-        Self { bytes: header.total_bytes(), records: header.record_count as usize }
+    fn of(stored: &StoredBatch) -> Self {
+        let header = &stored.header;
+        let records = if stored.passed_over { 0 } else { header.record_count as usize };
+        Self { bytes: header.total_bytes(), records }
     }
 
     /// Whether a poll's limits are reached, so that fetching more would be in vain.
@@ -145,6 +148,7 @@ impl Assigned {
         &mut self,
         max_bytes: usize,
         isolation: Isolation,
+        decoder: &mut Decoder,
     ) -> Result<Fetch, PollError> {
         if self.topic.is_deleted() {
             return Err(PollError::Deleted(self.topic.name().clone()));
@@ -167,13 +171,26 @@ impl Assigned {
                 }
             }
         };
+        self.store(&fetched, decoder)
+    }
+
+    /// Keeps the batches that were fetched, up to the first damaged one.
+    fn store(&mut self, fetched: &Arc<Fetched>, decoder: &mut Decoder) -> Result<Fetch, PollError> {
         let mut got = Ahead::default();
+        let mut aborted = Aborted::new(fetched.aborted());
         for batch in fetched.batches() {
+            let batch = batch.and_then(|batch| {
+                let at = fetched.position() + got.bytes as u64;
+                let passed_over = aborted.passes_over(&batch, decoder);
+                let refuse = |error: BatchError| error.into_corruption(fetched.path(), at);
+                Ok((*batch.header(), passed_over.map_err(refuse)?))
+            });
             match batch {
-                Ok(batch) => {
-                    let (header, at) = (*batch.header(), got.bytes);
-                    self.ahead.push_back(StoredBatch { fetched: fetched.clone(), at, header });
-                    got = got + Ahead::of(&header);
+                Ok((header, passed_over)) => {
+                    let (fetched, at) = (fetched.clone(), got.bytes);
+                    let stored = StoredBatch { fetched, at, header, passed_over };
+                    got = got + Ahead::of(&stored);
+                    self.ahead.push_back(stored);
                 }
                 Err(source) if got.bytes == 0 => return Err(self.corrupt(source)),
                 Err(_) => break,
@@ -195,7 +212,7 @@ impl Assigned {
             let Some(stored) = self.ahead.front() else { break };
             let header = &stored.header;
             let from = self.position.unwrap_or(0).max(header.base_offset);
-            let run = if header.attributes.is_control() {
+            let run = if stored.passed_over {
                 Run { count: 0, until: header.next_offset() }
             } else {
                 match run_of(stored, from, room - taken, decoder) {
@@ -213,7 +230,7 @@ impl Assigned {
                 taken += run.count;
             }
             if run.until >= header.next_offset() {
-                self.size = self.size - Ahead::of(header);
+                self.size = self.size - Ahead::of(stored);
                 self.ahead.pop_front();
             }
         }
@@ -226,6 +243,45 @@ impl Assigned {
 
     fn corrupt(&self, source: crate::error::Corruption) -> PollError {
         PollError::Corrupt { partition: self.place(), source }
+    }
+}
+
+/// Which batches of a fetch no consumer sees: control batches, and those of aborted transactions
+/// (Kafka: `CompletedFetch`).
+struct Aborted {
+    /// By first offset, the latest one first.
+    to_come: Vec<AbortedTransaction>,
+    /// Producers whose transaction is under way here, and was aborted.
+    producers: HashSet<i64>,
+}
+
+impl Aborted {
+    fn new(aborted: &[AbortedTransaction]) -> Self {
+        let mut to_come = aborted.to_vec();
+        to_come.sort_unstable_by_key(|transaction| std::cmp::Reverse(transaction.first_offset));
+        Self { to_come, producers: HashSet::new() }
+    }
+
+    /// Whether the next batch is passed over.
+    fn passes_over(
+        &mut self,
+        batch: &Batch<'_>,
+        decoder: &mut Decoder,
+    ) -> Result<bool, BatchError> {
+        let header = batch.header();
+        while let Some(begun) = self.to_come.pop_if(|it| it.first_offset <= header.last_offset()) {
+            self.producers.insert(begun.producer_id);
+        }
+        if !header.attributes.is_control() {
+            let is_of_transaction = header.attributes.is_transactional();
+            return Ok(is_of_transaction && self.producers.contains(&header.producer_id));
+        }
+        if self.producers.contains(&header.producer_id)
+            && batch.marker(decoder)?.is_some_and(|marker| marker.kind == Marker::Abort)
+        {
+            self.producers.remove(&header.producer_id);
+        }
+        Ok(true)
     }
 }
 

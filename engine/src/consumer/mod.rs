@@ -317,7 +317,7 @@ impl Consumer {
             if left == 0 && ahead.bytes > 0 {
                 break;
             }
-            match assigned.fetch(room.min(left), isolation)? {
+            match assigned.fetch(room.min(left), isolation, &mut self.decoder)? {
                 Fetch::Nothing => break,
                 Fetch::Got(got) => {
                     *ahead = *ahead + got;

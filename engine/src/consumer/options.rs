@@ -40,8 +40,8 @@ pub enum IsolationLevel {
     /// included.
     #[default]
     ReadUncommitted,
-    /// No further than the first open transaction ([`Isolation::Stable`]). The records of aborted ones
-    /// are not left out: that is not built yet.
+    /// No further than the first open transaction, and without the records of aborted ones
+    /// ([`Isolation::Stable`]).
     ReadCommitted,
 }
 
@@ -83,7 +83,8 @@ pub struct ConsumerOptions {
     pub max_poll_records: usize,
     /// Where to start when there is no position, or the log no longer holds it.
     pub auto_offset_reset: AutoOffsetReset,
-    /// `isolation.level`: how far the consumer sees. Default: what is committed.
+    /// `isolation.level`: how far the consumer sees. Default: what is committed. Control records are
+    /// given at no level.
     pub isolation: IsolationLevel,
 }
 

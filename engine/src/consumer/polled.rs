@@ -103,6 +103,8 @@ pub(super) struct StoredBatch {
     /// Where it stands in the bytes.
     pub(super) at: usize,
     pub(super) header: BatchHeader,
+    /// No record of it is given out: it is a control batch, or its transaction was aborted.
+    pub(super) passed_over: bool,
 }
 
 impl StoredBatch {

@@ -467,3 +467,105 @@ fn a_setting_out_of_range_is_named() {
     let text = format!("max.poll.records must be 1 to {}, found 0", usize::MAX);
     assert_eq!(refused.to_string(), text);
 }
+
+/// Appends, as a follower does, a transactional batch of a producer.
+fn follow(log: &PartitionLog, producer_id: i64, values: &[&str]) {
+    follow_as(log, producer_id, true, values);
+}
+
+fn follow_as(log: &PartitionLog, producer_id: i64, transactional: bool, values: &[&str]) {
+    let settings =
+        BatchSettings { producer_id, producer_epoch: 0, transactional, ..Default::default() };
+    let mut builder = BatchBuilder::new(Vec::new(), settings);
+    for value in values {
+        let value = Some(value.as_bytes());
+        builder.push(&NewRecord { timestamp: 0, key: value, value, headers: &[] }).unwrap();
+    }
+    follow_batch(log, builder.seal(&mut Encoder::new()).unwrap());
+}
+
+fn end(log: &PartitionLog, producer_id: i64, marker: Marker) {
+    follow_batch(log, crate::record::control_batch(marker, producer_id, 0, 0, 5));
+}
+
+fn follow_batch(log: &PartitionLog, mut batch: SealedBatch) {
+    batch.stamp(log.watermarks().log_end, 0);
+    log.append_as_follower(batch.bytes()).unwrap();
+}
+
+#[test]
+fn records_of_aborted_transactions_are_not_given_to_a_stable_consumer() {
+    let topic = topic(1);
+    let log = &topic.partitions()[0];
+    follow(log, 1, &["a0", "a1"]); // 0, 1: aborted
+    follow(log, 2, &["b0"]); // 2: committed
+    fill(log, "none", 1, 1); // 3: of no transaction
+    follow(log, 1, &["a2"]); // 4: aborted
+    end(log, 1, Marker::Abort);
+    follow(log, 1, &["a3"]); // 6: its next transaction, committed
+    follow(log, 3, &["c0"]); // 7: aborted
+    end(log, 2, Marker::Commit);
+    end(log, 1, Marker::Commit);
+    fill(log, "none", 1, 1); // 10
+    end(log, 3, Marker::Abort);
+    follow(log, 1, &["a4"]); // 12: aborted
+    follow_as(log, 1, false, &["a5"]); // 13: the same producer's, of no transaction
+    end(log, 1, Marker::Abort);
+    follow(log, 2, &["b1"]); // 15: open
+    fill(log, "none", 1, 1); // 16: behind it
+    let read = |isolation, from, max_bytes| {
+        let options = earliest().isolation(isolation).max_partition_fetch_bytes(max_bytes);
+        let mut consumer = consumer(options, &topic);
+        consumer.seek(log.partition(), Seek::Offset(from)).unwrap();
+        let mut found = Vec::new();
+        loop {
+            let polled = consumer.poll(NOW).unwrap();
+            if polled.is_empty() {
+                return (found, consumer.position(log.partition()).unwrap());
+            }
+            found.extend(offsets(polled));
+        }
+    };
+    for max_bytes in [1, 200, 1 << 20] {
+        let (found, position) = read(IsolationLevel::ReadCommitted, 0, max_bytes);
+        assert_eq!((found, position), (vec![2, 3, 6, 10, 13], 15));
+        // From within an aborted batch, and behind all of its records.
+        assert_eq!(read(IsolationLevel::ReadCommitted, 1, max_bytes).0, [2, 3, 6, 10, 13]);
+        assert_eq!(read(IsolationLevel::ReadCommitted, 5, max_bytes).0, [6, 10, 13]);
+        let all = [0, 1, 2, 3, 4, 6, 7, 10, 12, 13, 15, 16];
+        assert_eq!(read(IsolationLevel::ReadUncommitted, 0, max_bytes), (all.to_vec(), 17));
+    }
+}
+
+#[test]
+fn a_poll_goes_on_behind_what_it_passes_over() {
+    let topic = topic(1);
+    let log = &topic.partitions()[0];
+    for _ in 0..50 {
+        follow(log, 1, &["a", "b", "c"]);
+    }
+    end(log, 1, Marker::Abort);
+    // More than a poll fetches, and more records than it gives.
+    let options = earliest().isolation(IsolationLevel::ReadCommitted).max_poll_records(2);
+    let mut stable = consumer(options.max_partition_fetch_bytes(300), &topic);
+    let place = log.partition().clone();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut polling = Box::pin(stable.poll_async());
+    assert!(polling.as_mut().poll(&mut context).is_pending(), "nothing to give, nothing to do");
+    drop(polling);
+    assert_eq!(stable.position(&place), Some(151));
+    follow(log, 1, &["d"]);
+    assert!(stable.poll(NOW).unwrap().is_empty());
+    assert_eq!(stable.position(&place), Some(151), "the transaction is open");
+    let mut polling = Box::pin(stable.poll_async());
+    assert!(polling.as_mut().poll(&mut context).is_pending());
+    end(log, 1, Marker::Commit);
+    let Poll::Ready(Ok(polled)) = polling.as_mut().poll(&mut context) else {
+        panic!("waits in vain")
+    };
+    drop(polling);
+    assert_eq!(offsets(polled), [151]);
+    // A poll that only passes over what is left moves behind it.
+    assert!(stable.poll(NOW).unwrap().is_empty());
+    assert_eq!(stable.position(&place), Some(153));
+}

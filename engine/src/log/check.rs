@@ -29,7 +29,11 @@ impl UnrecoveredLog {
         folder: &mut Folder,
         seals: &mut Seals,
     ) -> Result<Recovered, OpenError> {
-        let point = self.start.recovery_point;
+        let mut point = self.start.recovery_point;
+        if let Some((last, _)) = folder.logs.last().filter(|_| self.start.clean) {
+            // Not as it was closed.
+            point = point.min(*last);
+        }
         // The segment before the recovery point is looked at too where one begins at that point: it may
         // have been rolled since, and its trimming lost.
         let first = folder.logs.partition_point(|(base, _)| *base < point).saturating_sub(1);
@@ -118,12 +122,22 @@ impl UnrecoveredLog {
     /// segment goes on at that offset, so the file was not trimmed yet when it was rolled; or the rest
     /// is what `preallocate` reserved.
     fn is_reserve(&self, damage: &Damage, next: Offset, following: Option<Offset>) -> bool {
-        let durable = self.start.state.map_or(0, |state| state.durable_end);
+        let durable = self.durable_end();
         damage.is_torn_tail()
             && match following {
                 Some(following) => following == next,
                 None => self.config.preallocate && damage.all_zero && next >= durable,
             }
+    }
+
+    /// Below, everything was durable: as our state says it. Kafka, closing cleanly, syncs each log up to
+    /// the recovery point that it leaves.
+    fn durable_end(&self) -> Offset {
+        match self.start.state {
+            Some(state) => state.durable_end,
+            None if self.start.clean => self.start.recovery_point,
+            None => 0,
+        }
     }
 
     /// Every byte was checked; what is left to see is whether there are enough of them.
@@ -135,7 +149,7 @@ impl UnrecoveredLog {
         active: ActiveSegment,
         seals: &mut Seals,
     ) -> Result<Recovered, OpenError> {
-        let durable = self.start.state.map_or(0, |state| state.durable_end);
+        let durable = self.durable_end();
         if let Some(state) = self.start.state
             && active.next_offset() < state.log_start
             && active.next_offset() != state.log_end
@@ -257,7 +271,7 @@ impl UnrecoveredLog {
         checked: &Checked,
     ) -> Result<Recovered, OpenError> {
         let later = &folder.logs[found.place + 1..];
-        let durable_end = self.start.state.map_or(0, |state| state.durable_end);
+        let durable_end = self.durable_end();
         let deleted = self.deleted_below();
         if later.is_empty()
             && found.damage.is_torn_tail()
@@ -375,7 +389,7 @@ impl UnrecoveredLog {
                 resumes_at: None,
             });
         }
-        let durable = self.start.state.map_or(0, |state| state.durable_end);
+        let durable = self.durable_end();
         let mut base = end.max(durable);
         // A last segment with bytes but without a batch stays as it is, before the new one.
         if let Some((last, len)) = folder.logs.last()

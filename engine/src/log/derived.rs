@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     DamagedRange, OpenError,
+    aborted::replayed,
     checkpoint::{CheckpointError, LEADER_EPOCHS},
     epochs::LeaderEpochs,
     producers::{
@@ -135,6 +136,17 @@ impl UnrecoveredLog {
         let earlier = if damage.is_empty() { Vec::new() } else { entries(found.active.segment()) };
         set_aborted(&mut found.active, from, producers.aborted, &earlier)?;
         Ok(producers.states)
+    }
+
+    /// Makes the index of aborted transactions of a segment that was closed without a seal say what its
+    /// batches say: no checksum vouches for what the file held.
+    pub(super) fn confirm_aborted(&self, active: &mut ActiveSegment) -> Result<(), OpenError> {
+        let segment = active.segment().clone();
+        let now = self.clock.wall_ms();
+        if let Some(entries) = replayed(self.storage(), &self.path, &segment, now)? {
+            active.restore_transactions(segment.base_offset(), entries)?;
+        }
+        Ok(())
     }
 
     /// Makes the index of a segment's aborted transactions say what the batches say from `believed` on:

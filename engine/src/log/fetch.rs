@@ -37,6 +37,7 @@ pub struct Fetched {
     gaps_allowed: bool,
     epochs: Arc<LeaderEpochs>,
     watermarks: WatermarksSnapshot,
+    aborted: Vec<AbortedTransaction>,
 }
 
 impl Fetched {
@@ -70,6 +71,13 @@ impl Fetched {
     /// The partition's watermarks when the fetch began.
     pub fn watermarks(&self) -> &WatermarksSnapshot {
         &self.watermarks
+    }
+
+    /// At [`Isolation::Stable`] the aborted transactions that touch the batches, in the order of their
+    /// markers; none otherwise. A reader passes their producers' transactional batches over, from the
+    /// first offset to the marker (Kafka: `FetchDataInfo.abortedTransactions`).
+    pub fn aborted(&self) -> &[AbortedTransaction] {
+        &self.aborted
     }
 
     /// Walks the batches, each checked against its checksum.
@@ -181,10 +189,8 @@ impl PartitionLog {
         max_bytes: usize,
         isolation: Isolation,
     ) -> Result<Fetched, ReadError> {
-        let fetched = self.steady(|watermarks| {
-            let upper = self.upper(isolation, watermarks);
-            self.fetch_below(upper, offset, max_bytes, *watermarks)
-        })?;
+        let fetched =
+            self.steady(|watermarks| self.fetch_at(isolation, offset, max_bytes, *watermarks))?;
         if !fetched.is_empty() {
             self.metrics.fetched(fetched.bytes.len());
         }
@@ -193,7 +199,7 @@ impl PartitionLog {
 
     /// Reads while the log stays what `watermarks` say: behind a truncation other records may stand, that
     /// are not committed yet.
-    fn steady<T>(
+    pub(super) fn steady<T>(
         &self,
         read: impl Fn(&WatermarksSnapshot) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
@@ -213,13 +219,15 @@ impl PartitionLog {
         }
     }
 
-    pub(super) fn fetch_below(
+    /// Reads of the log as `watermarks` say that it is.
+    pub(super) fn fetch_at(
         &self,
-        upper: Offset,
+        isolation: Isolation,
         offset: Offset,
         max_bytes: usize,
         watermarks: WatermarksSnapshot,
     ) -> Result<Fetched, ReadError> {
+        let upper = self.upper(isolation, &watermarks);
         let WatermarksSnapshot { log_start, log_end, .. } = watermarks;
         if offset < log_start || offset > log_end {
             return Err(ReadError::OutOfRange { offset, log_start, log_end });
@@ -234,16 +242,13 @@ impl PartitionLog {
             // After `upper`: no record below it is of a term that is not among these.
             epochs: self.epochs.load_full(),
             watermarks,
+            aborted: Vec::new(),
         };
         if offset >= upper {
             return Ok(fetched);
         }
         let set = self.segments.load();
-        if set.first().is_some_and(|first| offset < first.base_offset()) {
-            // Retention was faster.
-            let log_start = self.tail.snapshot().log_start;
-            return Err(ReadError::OutOfRange { offset, log_start, log_end });
-        }
+        self.check_not_retired(&set, offset)?;
         if let Some(corruption) = self.damage_at(&set, offset) {
             return Err(corruption.into());
         }
@@ -263,9 +268,25 @@ impl PartitionLog {
             if !fetched.is_empty() {
                 fetched.first = header.base_offset;
             }
+            if isolation == Isolation::Stable && !fetched.is_empty() {
+                fetched.aborted = self.aborted_in(&set, fetched.first, fetched.next)?;
+            }
             return Ok(fetched);
         }
         Ok(fetched)
+    }
+
+    /// Retention may be faster than a reader that has seen where the log starts.
+    pub(super) fn check_not_retired(
+        &self,
+        set: &SegmentSet,
+        offset: Offset,
+    ) -> Result<(), ReadError> {
+        if set.first().is_none_or(|first| first.base_offset() <= offset) {
+            return Ok(());
+        }
+        let WatermarksSnapshot { log_start, log_end, .. } = self.tail.snapshot();
+        Err(ReadError::OutOfRange { offset, log_start, log_end })
     }
 
     /// What is wrong where `offset` lies in a damaged range.
@@ -328,24 +349,6 @@ impl PartitionLog {
         }
     }
 
-    /// The aborted transactions that touch offsets from `from` up to, not including, `upto`, in the
-    /// order of their markers: a reader at [`Isolation::Stable`] passes their producers' batches over
-    /// from the first offset to the marker (Kafka: `UnifiedLog.collectAbortedTransactions`).
-    pub fn aborted_transactions(
-        &self,
-        from: Offset,
-        upto: Offset,
-    ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let mut found = Vec::new();
-        let set = self.segments.load();
-        for segment in set.from(from) {
-            if segment.aborted_transactions(from, upto, &mut found)? {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
     /// The first record whose timestamp is `timestamp` (milliseconds) or later, with its own timestamp
     /// and offset; `None` where there is none that a consumer may read.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(i64, Offset)>, ReadError> {
@@ -360,7 +363,11 @@ impl PartitionLog {
         let upper = self.readable().get();
         let set = self.segments.load();
         for segment in set.from(log_start) {
-            let newest = segment.max_timestamp()?.map_or(-1, |(newest, _)| newest);
+            let newest = match segment.max_timestamp() {
+                // Where the damage is, it may hold any timestamp.
+                Err(SegmentError::Corrupt(_)) => i64::MAX,
+                other => other?.map_or(-1, |(newest, _)| newest),
+            };
             if newest < timestamp {
                 continue;
             }

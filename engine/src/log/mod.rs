@@ -4,6 +4,7 @@
 //! at a time holds the writer's lock; readers pin a snapshot of the segments and go by the
 //! watermarks, so they never wait for a write.
 
+mod aborted;
 mod append;
 mod buried;
 mod check;

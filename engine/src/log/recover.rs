@@ -18,7 +18,10 @@ use crate::{
     commit::{CommitFile, Watermarks},
     error::Corruption,
     io::{Storage, SyncKind},
-    segment::{ActiveSegment, Seals, Segment, SegmentError, SegmentOptions, SegmentSet, Trust},
+    segment::{
+        ActiveSegment, Seals, Segment, SegmentError, SegmentOptions, SegmentSet, Suffix, Trust,
+        file_path,
+    },
     types::{Offset, TopicPartition},
 };
 
@@ -242,9 +245,15 @@ impl UnrecoveredLog {
             return Ok((self.start.clean, self.first_segment()?));
         };
         if self.start.clean {
-            let trust = seals.get(last.0).map_or(Trust::Indexes, Trust::Seal);
+            let seal = seals.get(last.0).filter(|seal| seal.fits(last.0, last.1, Offset::MAX));
+            let trust = seal.map_or(Trust::Indexes, Trust::Seal);
+            let aborted = file_path(&self.path, last.0, Suffix::TxnIndex);
+            let in_doubt = seal.is_none() && self.storage().exists(&aborted)?;
             match ActiveSegment::open(self.storage(), &self.path, last.0, &self.options, trust) {
-                Ok(active) if self.is_expected_end(active.next_offset()) => {
+                Ok(mut active) if self.is_expected_end(active.next_offset()) => {
+                    if in_doubt {
+                        self.confirm_aborted(&mut active)?;
+                    }
                     let sealed = before
                         .iter()
                         .zip(&folder.logs[1..])

@@ -327,7 +327,7 @@ impl ActiveSegment {
         let next_offset = offset.clamp(self.base_offset(), first_gone.base_offset);
         let removed_bytes = self.len() - position;
         let view = self.segment.published().view().cut(position, next_offset);
-        let largest = self.segment.look_for_largest(&view)?;
+        let largest = self.segment.largest_left(&view)?;
         self.forget(position, next_offset, largest);
         self.trim_indexes()?;
         self.trim()?;

@@ -1,10 +1,11 @@
 //! Finding batches in a segment: by offset, by timestamp, and the largest timestamp. An index entry
-//! says where to begin; the log says whether that is true.
+//! says where to begin; the log says whether that is true. Of timestamps the log is believed only
+//! where a batch fits its checksum.
 
 use super::{
     Headers, Segment, SegmentError,
     published::{LargestTimestamp, View},
-    rule::IndexRule,
+    rule::{IndexRule, NEWEST_UNKNOWN},
     tables::Tables,
     time_index::TimeEntry,
 };
@@ -93,8 +94,8 @@ impl Segment {
         if matches!(self.published().largest(), Some(Some((largest, _))) if largest < timestamp) {
             return Ok(None);
         }
-        let older = self.older_than(view, timestamp)?;
-        let Some((start, _)) = self.locate_in(view, older.max(from))? else { return Ok(None) };
+        let start = self.older_than(view, timestamp, from.max(self.base_offset()))?;
+        let Some((start, _)) = self.locate_in(view, start)? else { return Ok(None) };
         let mut decoder = Decoder::new();
         for item in Headers::new(self, *view, start) {
             let (position, header) = item?;
@@ -115,27 +116,30 @@ impl Segment {
         Ok(None)
     }
 
-    /// An offset whose batch, and with it the whole log before it, has no record of `timestamp` or
-    /// later; the base offset where there is none.
-    fn older_than(&self, view: &View, timestamp: i64) -> Result<Offset, SegmentError> {
-        for tables in [Self::tables, Self::rebuilt] {
-            let Some(entry) = tables(self, view)?.entry_older_than(view, timestamp) else {
-                return Ok(self.base_offset());
-            };
+    /// An offset, at `from` or behind, whose batch, and with it all records from `from` on before it, has
+    /// no record of `timestamp` or later; `from` where there is none.
+    fn older_than(
+        &self,
+        view: &View,
+        timestamp: i64,
+        from: Offset,
+    ) -> Result<Offset, SegmentError> {
+        if !self.has_checked_times()
+            && let Some(tables) = self.loaded(view)
+        {
+            let entry = tables.entry_older_than(view, timestamp);
+            let Some(entry) = entry.filter(|entry| entry.offset > from) else { return Ok(from) };
             if self.position_of(view, entry)?.is_some() {
                 return Ok(entry.offset);
             }
             self.options().metrics.index_fallbacks.add(1);
-            if !self.gaps_allowed() {
-                // Nothing else explains it but damage, of the index or of a header: then a table made
-                // from headers alone says no more than they do.
-                break;
-            }
         }
-        Ok(self.base_offset())
+        let entry = self.checked(view)?.entry_older_than(view, timestamp);
+        Ok(entry.map_or(from, |entry| entry.offset.max(from)))
     }
 
-    /// Position of the batch that a time index entry speaks of; `None` where the log contradicts.
+    /// Position of the batch that a time index entry speaks of; `None` where the log contradicts. The
+    /// entry counts once whoever begins there has checked that batch.
     pub(super) fn position_of(
         &self,
         view: &View,
@@ -147,9 +151,23 @@ impl Segment {
         }))
     }
 
+    /// Whether the batch at `position`, whose header is known, fits its checksum.
+    pub(super) fn check_batch(
+        &self,
+        position: u64,
+        header: &BatchHeader,
+    ) -> Result<(), SegmentError> {
+        let bytes = self.file()?.read_at(position, header.total_bytes())?;
+        let checked = Batch::check(&bytes);
+        checked.map_err(|error| error.into_corruption(self.path(), position))?;
+        Ok(())
+    }
+
     /// Largest timestamp of the batches, milliseconds, and the last offset of the earliest batch that
     /// holds it; `None` where no batch has one. Costs no I/O for a segment that is appended to or has
-    /// a seal; otherwise it is looked for once.
+    /// a seal; otherwise it is looked for once, in batches that fit their checksums. [`i64::MAX`] where
+    /// the segment was opened for append, or cut, with a damaged batch in it: that batch's timestamps
+    /// are not known, so no lookup passes the segment over and no age makes it old.
     pub fn max_timestamp(&self) -> Result<Option<(i64, Offset)>, SegmentError> {
         if let Some(known) = self.published().largest() {
             return Ok(known);
@@ -162,13 +180,26 @@ impl Segment {
     }
 
     /// The largest timestamp of the log that `view` covers.
-    pub(super) fn look_for_largest(&self, view: &View) -> Result<LargestTimestamp, SegmentError> {
+    fn look_for_largest(&self, view: &View) -> Result<LargestTimestamp, SegmentError> {
         let mut rule = IndexRule::new(self.options());
-        let last = self.tables(view)?.entry_older_than(view, i64::MAX);
+        let last = self.loaded(view).and_then(|tables| tables.entry_older_than(view, i64::MAX));
         let start = last.map_or(Ok(None), |entry| self.position_of(view, entry))?.unwrap_or(0);
         for item in Headers::new(self, *view, start) {
-            rule.observe(&item?.1);
+            let (position, header) = item?;
+            self.check_batch(position, &header)?;
+            rule.observe(&header);
         }
         Ok(rule.largest())
+    }
+
+    /// As [`Segment::max_timestamp`], of the log that `view` leaves, for its appender.
+    pub(super) fn largest_left(&self, view: &View) -> Result<LargestTimestamp, SegmentError> {
+        match self.look_for_largest(view) {
+            Err(SegmentError::Corrupt(error)) => {
+                tracing::warn!(%error, "a damaged batch hides the largest timestamp");
+                Ok(Some((NEWEST_UNKNOWN, view.next_offset - 1)))
+            }
+            other => other,
+        }
     }
 }

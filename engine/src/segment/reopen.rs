@@ -25,7 +25,8 @@ use crate::{
 pub enum Trust<'a> {
     /// The seal of the clean close, where it fits the log's length; otherwise as `Indexes`.
     Seal(&'a Seal),
-    /// The index files, once the log confirms their last entries; headers are read from there on.
+    /// The index files, once the log confirms their last entries; batches are read from there on, and
+    /// their checksums decide whether their timestamps are believed.
     Indexes,
     /// Nothing: the indexes are rebuilt from all headers, and the aborted transactions begin empty.
     Nothing,
@@ -118,11 +119,14 @@ impl ActiveSegment {
     }
 }
 
-/// The last entries of a segment's tables, confirmed by the log.
+/// Entries of a segment's tables to go on from, confirmed by the log.
 #[derive(Debug, Default)]
 struct LastEntries {
+    /// The last one.
     offset: Option<OffsetEntry>,
-    /// With the position of its batch.
+    /// The last but one, with the position of its batch ([`TimeIndex::lookup_before`] says why).
+    ///
+    /// [`TimeIndex::lookup_before`]: super::TimeIndex::lookup_before
     time: Option<(TimeEntry, u64)>,
 }
 
@@ -135,9 +139,11 @@ fn confirmed_entries(segment: &Segment, view: &View) -> Result<Option<LastEntrie
     {
         return Ok(None);
     }
-    if let Some(entry) = tables.times.last() {
+    let begin = tables.entry_older_than(view, i64::MAX);
+    for entry in begin.into_iter().chain(tables.times.last()) {
         match segment.position_of(view, entry) {
-            Ok(Some(position)) => last.time = Some((entry, position)),
+            Ok(Some(position)) if Some(entry) == begin => last.time = Some((entry, position)),
+            Ok(Some(_)) => {}
             Ok(None) | Err(SegmentError::Corrupt(_)) => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -146,7 +152,8 @@ fn confirmed_entries(segment: &Segment, view: &View) -> Result<Option<LastEntrie
 }
 
 /// Walks from the last entries to the end, adds the entries that are due, and gives the offset behind
-/// the last batch.
+/// the last batch. A damaged batch is left to its readers, and timestamps are taken from none behind
+/// it; but where the last one is damaged the log has no known end.
 fn catch_up(
     segment: &Segment,
     view: &View,
@@ -158,8 +165,20 @@ fn catch_up(
     let start = last.time.map_or(0, |(_, position)| position).min(indexed);
     let mut next_offset = segment.base_offset();
     rule.resume(0, last.time.map(|(entry, _)| (entry.timestamp, entry.offset)));
+    let mut damaged = false;
     for item in Headers::new(segment, *view, start) {
         let (position, header) = item?;
+        let is_last = position + header.total_bytes() as u64 >= view.len;
+        match segment.check_batch(position, &header) {
+            Err(SegmentError::Corrupt(error)) if !is_last => {
+                tracing::error!(%error, "a batch is damaged");
+                damaged = true;
+            }
+            other => other?,
+        }
+        if damaged {
+            rule.forget_largest(header.next_offset());
+        }
         if position < indexed {
             rule.observe(&header);
         } else {

@@ -13,9 +13,12 @@ impl Segment {
     /// Renames the segment's files to `.deleted`; durable once the caller has synced the folder. Gives
     /// the new paths, in the order in which they are to be removed. Those who hold the segment read on.
     pub fn retire(&self) -> Result<Vec<PathBuf>, SegmentError> {
-        // Opened before its name goes, for readers who come to it only later. (Its indexes can be
-        // had from the log.)
+        // Opened and read before their names go, for readers who come to them only later. (The other
+        // indexes can be had from the log.)
         self.file()?;
+        if let Err(SegmentError::Io(error)) = self.transactions() {
+            return Err(error.into());
+        }
         let mut retired = Vec::with_capacity(FILES.len());
         for suffix in FILES {
             let name = FileName { base_offset: self.base_offset(), suffix, stage: Stage::Deleted };

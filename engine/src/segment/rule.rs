@@ -13,6 +13,10 @@ use crate::{
     types::Offset,
 };
 
+/// Stands for the largest timestamp while a damaged batch hides what it is: larger than any, so that
+/// nothing is held to be older than it. No time entry is made any more.
+pub(super) const NEWEST_UNKNOWN: i64 = i64::MAX;
+
 /// The state of the rule between two batches.
 #[derive(Debug, Clone)]
 pub(super) struct IndexRule {
@@ -57,6 +61,11 @@ impl IndexRule {
         }
     }
 
+    /// A damaged batch stands before `next_offset`, and with it timestamps that nobody knows.
+    pub(super) fn forget_largest(&mut self, next_offset: Offset) {
+        self.largest = Some(TimeEntry { timestamp: NEWEST_UNKNOWN, offset: next_offset - 1 });
+    }
+
     /// Takes the batch that starts at `position` and adds the entries that are due.
     pub(super) fn add(
         &mut self,
@@ -69,9 +78,7 @@ impl IndexRule {
         // Within an append that overfills an index, entries are left out: a sparser index is right.
         if self.bytes_since_entry > self.interval_bytes && !self.is_full(offsets, times) {
             offsets.push(OffsetEntry { last_offset: header.last_offset(), position });
-            if let Some(largest) = self.largest {
-                times.push_if_later(largest);
-            }
+            self.finish(times);
             self.bytes_since_entry = 0;
         }
         self.bytes_since_entry += header.total_bytes() as u64;
@@ -79,7 +86,7 @@ impl IndexRule {
 
     /// Adds the entry of a roll or a close.
     pub(super) fn finish(&self, times: &TimeIndex) {
-        if let Some(largest) = self.largest {
+        if let Some(largest) = self.largest.filter(|it| it.timestamp < NEWEST_UNKNOWN) {
             times.push_if_later(largest);
         }
     }

@@ -35,7 +35,9 @@ pub struct Segment {
     log: OnceLock<File>,
     tables: OnceLock<Tables>,
     rebuilt: OnceLock<Tables>,
-    transactions: OnceLock<TxnIndex>,
+    checked: OnceLock<Tables>,
+    /// A damaged one is not read again: once it is deleted it would pass for one that never was.
+    transactions: OnceLock<Result<TxnIndex, Corruption>>,
 }
 
 impl Segment {
@@ -79,6 +81,7 @@ impl Segment {
             log: OnceLock::new(),
             tables: OnceLock::new(),
             rebuilt: OnceLock::new(),
+            checked: OnceLock::new(),
             transactions: OnceLock::new(),
         }
     }
@@ -232,11 +235,28 @@ impl Segment {
 
     /// The index of aborted transactions. Corrupt, it is to be rebuilt from the producers' state.
     pub fn transactions(&self) -> Result<&TxnIndex, SegmentError> {
-        if let Some(index) = self.transactions.get() {
-            return Ok(index);
-        }
-        let index = self.load_transactions()?;
-        Ok(self.transactions.get_or_init(|| index))
+        self.transactions_by(|| Ok(None))
+    }
+
+    /// As [`Segment::transactions`]; but where no checksum vouches for an index that holds something, it
+    /// is what `replay` has from the log, if that can tell. Asked once a segment.
+    pub fn transactions_by(
+        &self,
+        replay: impl FnOnce() -> Result<Option<Vec<AbortedTransaction>>, SegmentError>,
+    ) -> Result<&TxnIndex, SegmentError> {
+        let known = if let Some(known) = self.transactions.get() {
+            known
+        } else {
+            let loaded = match self.load_transactions() {
+                Err(SegmentError::Corrupt(corruption)) => Err(corruption),
+                other => Ok(other?),
+            };
+            let is_sound = |index: &TxnIndex| self.seal().is_some() || index.is_empty();
+            let replayed = if loaded.as_ref().is_ok_and(is_sound) { None } else { replay()? };
+            let index = replayed.map_or(loaded, |entries| Ok(TxnIndex::of(entries)));
+            self.transactions.get_or_init(|| index)
+        };
+        known.as_ref().map_err(|corruption| corruption.clone().into())
     }
 
     pub(super) fn load_transactions(&self) -> Result<TxnIndex, SegmentError> {
@@ -264,21 +284,38 @@ impl Segment {
     }
 
     pub(super) fn tables(&self, view: &View) -> Result<&Tables, SegmentError> {
-        if let Some(tables) = self.tables.get() {
-            return Ok(tables);
-        }
-        match Tables::load(self, view) {
-            Some(tables) => Ok(self.tables.get_or_init(|| tables)),
-            None => self.rebuilt(view),
-        }
+        self.loaded(view).map_or_else(|| self.rebuilt(view), Ok)
     }
 
+    /// The appender's tables, or those of the index files where they can be used.
+    pub(super) fn loaded(&self, view: &View) -> Option<&Tables> {
+        if let Some(tables) = self.tables.get() {
+            return Some(tables);
+        }
+        let tables = Tables::load(self, view)?;
+        Some(self.tables.get_or_init(|| tables))
+    }
+
+    /// The offset index as the headers give it.
     pub(super) fn rebuilt(&self, view: &View) -> Result<&Tables, SegmentError> {
         if let Some(tables) = self.rebuilt.get() {
             return Ok(tables);
         }
         let tables = Tables::rebuild(self, view)?;
         Ok(self.rebuilt.get_or_init(|| tables))
+    }
+
+    /// The tables as the batches give them whose checksums fit, up to the first that does not.
+    pub(super) fn checked(&self, view: &View) -> Result<&Tables, SegmentError> {
+        if let Some(tables) = self.checked.get() {
+            return Ok(tables);
+        }
+        let tables = Tables::rebuild_checked(self, view)?;
+        Ok(self.checked.get_or_init(|| tables))
+    }
+
+    pub(super) fn has_checked_times(&self) -> bool {
+        self.checked.get().is_some()
     }
 
     /// The file must have given what the published length promises.
@@ -340,7 +377,7 @@ impl Segment {
     }
 
     pub(super) fn with_transactions(mut self, transactions: TxnIndex) -> Self {
-        self.transactions = OnceLock::from(transactions);
+        self.transactions = OnceLock::from(Ok(transactions));
         self
     }
 
@@ -357,6 +394,7 @@ impl Segment {
 
     /// The transactions of a segment that is appended to.
     pub(super) fn live_transactions(&self) -> &TxnIndex {
-        self.transactions.get().expect("an active segment is made with its transactions")
+        let known = self.transactions.get().and_then(|known| known.as_ref().ok());
+        known.expect("an active segment is made with its transactions")
     }
 }

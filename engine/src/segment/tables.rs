@@ -10,7 +10,7 @@ use super::{
     time_index::{TimeEntry, TimeIndex},
     walk::Headers,
 };
-use crate::{limits::TIME_INDEX_ENTRY, types::Offset};
+use crate::{limits::TIME_INDEX_ENTRY, record::BatchHeader, types::Offset};
 
 /// The offset index and the time index of one segment.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ impl Tables {
         self.offsets.lookup(offset).filter(|_| self.hold_under(view))
     }
 
-    /// The time entry to begin at, on the way to the first record of `timestamp` or later.
+    /// The time entry to begin at, on the way to the first record of `timestamp` or later. It counts
+    /// only once its batch was checked.
     pub(super) fn entry_older_than(&self, view: &View, timestamp: i64) -> Option<TimeEntry> {
         let entry = self.times.lookup_before(timestamp, view.next_offset);
         entry.filter(|_| self.hold_under(view))
@@ -90,15 +91,33 @@ impl Tables {
         Some(tables)
     }
 
-    /// From the log's headers. Where the log is damaged the tables end; reading on from there gives
-    /// the error.
+    /// The offset index from the log's headers, whose checksums are not looked at: no timestamp is
+    /// taken from them. Where the log is damaged the table ends; reading on from there gives the error.
     pub(super) fn rebuild(segment: &Segment, view: &View) -> Result<Self, SegmentError> {
+        let tables = Self::from_log(segment, view, |_, _| Ok(()))?;
+        Ok(Self { times: TimeIndex::new(segment.base_offset()), ..tables })
+    }
+
+    /// Both from the log's batches, each checked against its checksum.
+    pub(super) fn rebuild_checked(segment: &Segment, view: &View) -> Result<Self, SegmentError> {
+        Self::from_log(segment, view, |position, header| segment.check_batch(position, header))
+    }
+
+    fn from_log(
+        segment: &Segment,
+        view: &View,
+        check: impl Fn(u64, &BatchHeader) -> Result<(), SegmentError>,
+    ) -> Result<Self, SegmentError> {
         segment.options().metrics.index_rebuilds.add(1);
         let keeper = Keeper::Nobody(*view);
         let tables = Self { keeper, ..Self::new(segment.base_offset()) };
         let mut rule = IndexRule::new(segment.options());
         for item in Headers::new(segment, *view, 0) {
-            match item {
+            let checked = item.and_then(|(position, header)| {
+                check(position, &header)?;
+                Ok((position, header))
+            });
+            match checked {
                 Ok((position, header)) => {
                     rule.add(position, &header, &tables.offsets, &tables.times);
                 }

@@ -65,6 +65,15 @@ impl TxnIndex {
         Self { entries: Entries::new() }
     }
 
+    /// These transactions, in the order of their markers.
+    pub(super) fn of(entries: Vec<AbortedTransaction>) -> Self {
+        let index = Self::new();
+        for entry in entries {
+            index.push(entry);
+        }
+        index
+    }
+
     /// Reads a `.txnindex` file of the segment at `base_offset`.
     pub fn decode(path: &Path, base_offset: Offset, bytes: &[u8]) -> Result<Self, Corruption> {
         let (entries, rest) = bytes.as_chunks::<TXN_INDEX_ENTRY>();

@@ -1,12 +1,15 @@
 //! Fetches, look-ups by time, watermarks and commits.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-use super::bench::{Bench, NOW_MS, batch, batch_at, batch_of, build, partition, read, small};
+use super::bench::{Bench, NOW_MS, ROOT, batch, batch_at, batch_of, build, partition, read, small};
 use crate::{
-    io::Loss,
-    log::{CommitError, Isolation, LogConfig, ReadError, UnrecoveredLog, commit_all},
-    record::{BatchSettings, Marker, control_batch},
+    io::{Loss, Open},
+    log::{
+        CommitError, Isolation, LogConfig, ReadError, UnrecoveredLog, commit_all, state::STATE_FILE,
+    },
+    record::{BatchSettings, Marker, SealedBatch, control_batch},
+    segment::{SEALS_FILE, Suffix, file_name},
     types::{Durability, Offset, TopicPartition},
 };
 
@@ -213,4 +216,76 @@ fn many_partitions_share_one_submission_and_errors_stay_apart() {
     let failed: Vec<_> = results.iter().map(Result::is_err).collect();
     assert_eq!(failed, [false, true, false, false], "{results:?}");
     assert_eq!(logs[1].watermarks().durable_end, 1);
+}
+
+/// A producer's transactional batch.
+fn of_transaction(producer_id: i64, base_sequence: i32, value: &str) -> SealedBatch {
+    let settings = BatchSettings {
+        producer_id,
+        producer_epoch: 0,
+        base_sequence,
+        transactional: true,
+        ..Default::default()
+    };
+    build(settings, NOW_MS, &[value])
+}
+
+#[test]
+fn a_stable_fetch_comes_with_the_aborted_transactions_that_touch_it() {
+    let bench = Bench::new(LogConfig { segment_bytes: 200, ..written() });
+    let appends = [
+        of_transaction(3, 0, "0"),
+        of_transaction(4, 0, "1"),
+        control_batch(Marker::Abort, 3, 0, 0, NOW_MS),
+        batch(&["3"]),
+        of_transaction(3, 1, "4"),
+        control_batch(Marker::Commit, 3, 0, 0, NOW_MS),
+        control_batch(Marker::Abort, 4, 0, 0, NOW_MS),
+    ];
+    for batch in appends {
+        bench.log.append(vec![batch], 1).unwrap();
+    }
+    assert!(bench.bases().len() > 2, "their markers stand in later segments");
+    let expected: [&[Offset]; 7] = [&[0], &[0, 1], &[0, 1], &[1], &[1], &[1], &[1]];
+    for (offset, expected) in (0..).zip(expected) {
+        let fetched = bench.log.fetch(offset, 1, Isolation::Stable).unwrap();
+        let first: Vec<_> = fetched.aborted().iter().map(|it| it.first_offset).collect();
+        assert_eq!((fetched.next_offset(), &first[..]), (offset + 1, expected));
+        let other = bench.log.fetch(offset, 1, Isolation::Committed).unwrap();
+        assert!(other.aborted().is_empty());
+    }
+    let base = bench.bases()[1];
+    bench.log.commit(7).unwrap();
+    bench.log.delete_records_before(base).unwrap();
+    bench.log.step(crate::clock::Clock::monotonic(&*bench.clock)).unwrap();
+    let below = bench.log.aborted_transactions(base - 1, 7);
+    assert!(matches!(below, Err(ReadError::OutOfRange { offset, .. }) if offset == base - 1));
+    assert_eq!(bench.log.aborted_transactions(base, 7).unwrap().len(), 2);
+}
+
+/// As in a folder that Kafka closed.
+#[test]
+fn without_a_seal_a_damaged_batch_is_no_hindrance_to_times_before_it() {
+    let bench = Bench::new(small());
+    for n in 0..20 {
+        bench.log.append(vec![batch_at(NOW_MS + n, &[&format!("{n:04}")])], 1).unwrap();
+    }
+    bench.close();
+    for ours in [bench.log.path().join(SEALS_FILE), Path::new(ROOT).join(STATE_FILE)] {
+        bench.storage().remove_file(&ours).unwrap();
+    }
+    // The last byte of the first segment's last batch.
+    let (path, last) = (bench.log.path().join(file_name(0, Suffix::Log)), bench.bases()[1] - 1);
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    let place = file.len().unwrap() - 1;
+    let byte = file.read_exact_at(place, 1).unwrap()[0];
+    file.write_at(place, vec![byte ^ 1]).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.log.watermarks().log_end, 20);
+    for n in 0..last {
+        let found = bench.log.offset_for_timestamp(NOW_MS + n).unwrap();
+        assert_eq!(found, Some((NOW_MS + n, n)));
+    }
+    let refused = bench.log.offset_for_timestamp(NOW_MS + last);
+    assert!(matches!(refused, Err(ReadError::Corrupt(_))), "{refused:?}");
 }

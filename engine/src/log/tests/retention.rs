@@ -166,7 +166,7 @@ fn a_fetch_that_retention_overtakes_is_out_of_range() {
     let before = bench.log.watermarks();
     step(&bench);
     let log_start = bench.log.watermarks().log_start;
-    let late = bench.log.fetch_below(before.log_end, 0, 1 << 20, before);
+    let late = bench.log.fetch_at(Isolation::LogEnd, 0, 1 << 20, before);
     let told =
         matches!(late, Err(ReadError::OutOfRange { log_start: found, .. }) if found == log_start);
     assert!(told, "{late:?}");

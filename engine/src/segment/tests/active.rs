@@ -293,3 +293,34 @@ fn a_retired_segment_is_read_until_it_is_dropped() {
     }
     assert!(names().is_empty());
 }
+
+#[test]
+fn a_retired_segment_still_knows_its_aborted_transactions() {
+    let entry = AbortedTransaction {
+        producer_id: 7,
+        first_offset: 2,
+        last_offset: 5,
+        last_stable_offset: 6,
+    };
+    for damaged in [false, true] {
+        let folder = Folder::new(0);
+        let mut active = folder.create(0);
+        active.append(&mut plain_batches(10, 10)).unwrap();
+        active.append_aborted(entry).unwrap();
+        let (_, seal) = active.seal().unwrap();
+        if damaged {
+            folder.overwrite(0, Suffix::TxnIndex, &entry.encode()[1..]);
+        }
+        // Nobody has asked for them before.
+        let sealed = folder.sealed(0, 20, Some(seal));
+        for path in sealed.retire().unwrap() {
+            folder.storage.remove_file(&path).unwrap();
+        }
+        let mut found = Vec::new();
+        match sealed.aborted_transactions(0, 20, &mut found) {
+            Ok(_) => assert!(!damaged && found == [entry], "{found:?}"),
+            Err(SegmentError::Corrupt(_)) => assert!(damaged),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

@@ -197,3 +197,115 @@ fn an_index_that_kafka_wrote_per_append_is_right_too() {
     assert_right(&segment, "entries per append");
     assert_eq!(folder.rebuilds(), 1);
 }
+
+/// Timestamps of the batches' first records: spikes, and the same millisecond again in later batches, with
+/// larger ones between.
+const UNEVEN: [i64; 20] = [2, 4, 8, 4, 4, 14, 8, 14, 11, 4, 17, 14, 17, 17, 20, 8, 23, 20, 23, 3];
+/// One spike, and many entries of a time index before it is reached again.
+const SPIKED: [i64; 20] = [2, 3, 18, 4, 5, 6, 7, 8, 9, 10, 11, 4, 12, 13, 14, 18, 23, 20, 23, 3];
+
+/// Batches of two records, the second a millisecond older.
+fn uneven_batches(times: [i64; 20]) -> Vec<SealedBatch> {
+    (0..).zip(times).map(|(n, at)| batch(n * 2, &[at, at - 1], 0)).collect()
+}
+
+/// All timestamps looked up, and the largest one: each answer is right, or the error of a damage.
+/// Gives the number of right ones.
+fn right_times(segment: &Segment, times: [i64; 20], what: &str) -> usize {
+    let is_right = |corrupt: Result<(), SegmentError>| match corrupt {
+        Ok(()) => true,
+        Err(SegmentError::Corrupt(error)) => {
+            assert_eq!(error.path, segment.path(), "{what}");
+            false
+        }
+        Err(error) => panic!("{what}: {error}"),
+    };
+    let largest = segment.max_timestamp().map(|found| match found {
+        // Of a damaged one that is appended to.
+        Some((i64::MAX, _)) => {}
+        found => assert_eq!(found, Some((23, 33)), "{what}"),
+    });
+    let mut right = usize::from(is_right(largest));
+    for timestamp in 0..26 {
+        let mut records = times.into_iter().flat_map(|at| [at, at - 1]).zip(0..);
+        let expected = records.find(|(at, _)| *at >= timestamp);
+        let found = segment.find_timestamp(timestamp, 0).map(|found| {
+            assert_eq!(found, expected, "{what}: timestamp {timestamp}");
+        });
+        right += usize::from(is_right(found));
+    }
+    right
+}
+
+/// Without a seal nothing has a checksum but the batches: neither an entry nor a header is believed
+/// that no batch vouches for.
+#[test]
+fn without_a_seal_a_flipped_bit_gives_no_wrong_time() {
+    for (has_times, gaps_allowed) in [(true, false), (false, false), (true, true), (false, true)] {
+        let batch_times = if has_times { UNEVEN } else { SPIKED };
+        let (mut folder, _) = sealed_folder(uneven_batches(batch_times));
+        folder.options.gaps_allowed = gaps_allowed;
+        for suffix in [Suffix::Log, Suffix::TimeIndex, Suffix::Index] {
+            let sound = headers(&folder.sealed(0, 40, None));
+            let starts: Vec<u64> = sound.into_iter().map(|(position, _)| position).collect();
+            let times = folder.bytes(0, Suffix::TimeIndex);
+            assert!(times.len() > 4 * 12 || !has_times, "several entries");
+            if !has_times {
+                folder.storage.remove_file(&file_path(&folder.dir, 0, Suffix::TimeIndex)).unwrap();
+                if suffix == Suffix::TimeIndex {
+                    folder.overwrite(0, suffix, &times);
+                    continue;
+                }
+            }
+            let mut refused = 0;
+            for_each_flip(&folder, suffix, |bit| {
+                if gaps_allowed
+                    && suffix == Suffix::Log
+                    && starts.iter().any(|start| (*start..start + 8).contains(&(bit as u64 / 8)))
+                {
+                    return; // no checksum covers base offsets, only neighbours without a gap tell
+                }
+                let what = format!("{suffix} bit {bit}, time index {has_times}, {gaps_allowed}");
+                refused += 27 - right_times(&folder.sealed(0, 40, None), batch_times, &what);
+            });
+            assert_eq!(refused > 0, suffix == Suffix::Log, "{suffix}: {refused} refused");
+            folder.overwrite(0, Suffix::TimeIndex, &times);
+        }
+    }
+}
+
+/// What is appended, rolled and cut behind a damaged batch does not make up for it.
+#[test]
+fn a_damaged_batch_in_a_segment_that_is_appended_to_hides_its_largest_timestamp() {
+    for suffix in [Suffix::Log, Suffix::TimeIndex] {
+        let (folder, _) = sealed_folder(uneven_batches(UNEVEN));
+        let files = [Suffix::Log, Suffix::Index, Suffix::TimeIndex];
+        let sound = files.map(|suffix| (suffix, folder.bytes(0, suffix)));
+        let mut hidden = 0;
+        for_each_flip(&folder, suffix, |bit| {
+            if bit % 3 > 0 {
+                return; // of each byte two or three
+            }
+            let what = format!("{suffix} bit {bit}");
+            for trust in [Trust::Indexes, Trust::Nothing] {
+                let flipped = folder.bytes(0, suffix);
+                let Ok(mut active) = folder.open(0, trust) else { continue };
+                right_times(active.segment(), UNEVEN, &what);
+                active.append(&mut vec![batch(40, &[21, 21], 400), batch(42, &[4, 4], 9)]).unwrap();
+                active.truncate_to(40).unwrap();
+                right_times(active.segment(), UNEVEN, &what);
+                active.append(&mut vec![batch(40, &[22, 22], 400), batch(42, &[4, 4], 9)]).unwrap();
+                let (sealed, seal) = active.seal().unwrap();
+                right_times(&sealed, UNEVEN, &what);
+                right_times(&folder.sealed(0, 44, Some(seal.clone())), UNEVEN, &what);
+                right_times(&folder.sealed(0, 44, None), UNEVEN, &what);
+                hidden += u32::from(seal.largest_timestamp.unwrap().0 == i64::MAX);
+                for (suffix, bytes) in &sound {
+                    folder.overwrite(0, *suffix, bytes);
+                }
+                folder.overwrite(0, suffix, &flipped);
+            }
+        });
+        assert_eq!(hidden > 0, suffix == Suffix::Log);
+    }
+}
