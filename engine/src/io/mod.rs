@@ -16,9 +16,13 @@ use std::{
 };
 
 #[cfg(any(test, feature = "sim"))]
+mod faulty;
+#[cfg(any(test, feature = "sim"))]
 mod forgetful;
 mod portable;
 
+#[cfg(any(test, feature = "sim"))]
+pub use faulty::{Fault, FaultyDisk, Verb};
 #[cfg(any(test, feature = "sim"))]
 pub use forgetful::{ForgetfulDisk, Loss};
 pub use portable::PortableDisk;

@@ -199,9 +199,13 @@ impl PartitionLog {
             self.roll(writer, if reaches { next } else { first.base_offset })?;
         }
         self.make_way(writer, bytes as u64)?;
-        self.note_epochs(batches)?;
+        let before = self.note_epochs(batches)?;
         let (count, records) = (batches.len(), end - first.base_offset);
-        let buffers = writer.active.append(batches)?;
+        let buffers = writer.active.append(batches).inspect_err(|_| {
+            // A term that began with these batches has not begun: others of it may stand elsewhere. (The file
+            // says so until the next change; a recovery holds it against the log.)
+            self.epochs.store(before);
+        })?;
 
         let changes_transactions = producers.changes_transactions();
         let aborted = writer.producers.apply(producers, end, self.clock.wall_ms());
@@ -236,12 +240,12 @@ impl PartitionLog {
     }
 
     /// A term's first offset is durable before a record of that term is written, so that the epochs
-    /// are never behind the log.
-    fn note_epochs(&self, batches: &[SealedBatch]) -> Result<(), AppendError> {
-        let known = self.epochs.load();
+    /// are never behind the log. Gives them as they were.
+    fn note_epochs(&self, batches: &[SealedBatch]) -> Result<Arc<LeaderEpochs>, AppendError> {
+        let known = self.epochs.load_full();
         let latest = known.latest().map(|entry| entry.epoch);
         if batches.iter().all(|batch| Some(batch.header().leader_epoch) == latest) {
-            return Ok(());
+            return Ok(known);
         }
         let mut epochs = LeaderEpochs::clone(&known);
         let mut changed = false;
@@ -252,7 +256,7 @@ impl PartitionLog {
             epochs.store(self.storage(), &self.path)?;
             self.epochs.store(Arc::new(epochs));
         }
-        Ok(())
+        Ok(known)
     }
 
     /// Kafka's rules (`LogSegment.shouldRoll`), the group being the unit.

@@ -261,29 +261,35 @@ pub struct Witnesses {
 }
 
 impl Witnesses {
-    /// Reads them from log dir `dir`, with what was wrong with those that could not be read: each
-    /// alone can be done without.
+    /// Reads them from log dir `dir`, with what was wrong with those that are damaged: each alone can be
+    /// done without. One that the disk does not give now may be sound: to go on without it would be to
+    /// forget what it says.
     pub fn read(storage: &Storage, dir: &Path) -> Result<(Self, Vec<CheckpointError>), IoError> {
         let mut damaged = Vec::new();
-        let state = DirState::load(storage, dir).unwrap_or_else(|error| {
-            damaged.push(error);
-            None
-        });
-        let mut checkpoint = |name: &str| match read_offset_lines(storage, &dir.join(name)) {
-            Ok(Some(lines)) => Checkpoint::Read(lines),
-            Ok(None) => Checkpoint::Missing,
+        let state = match DirState::load(storage, dir) {
+            Err(CheckpointError::Io(error)) => return Err(error),
             Err(error) => {
                 damaged.push(error);
-                Checkpoint::Unreadable
+                None
+            }
+            Ok(state) => state,
+        };
+        let mut checkpoint = |name: &str| match read_offset_lines(storage, &dir.join(name)) {
+            Ok(Some(lines)) => Ok(Checkpoint::Read(lines)),
+            Ok(None) => Ok(Checkpoint::Missing),
+            Err(CheckpointError::Io(error)) => Err(error),
+            Err(error) => {
+                damaged.push(error);
+                Ok(Checkpoint::Unreadable)
             }
         };
         let witnesses = Self {
             dir: dir.to_path_buf(),
             state,
             clean_marker: read_clean_shutdown(storage, dir)?.is_some(),
-            log_starts: checkpoint(LOG_STARTS),
-            recovery_points: checkpoint(RECOVERY_POINTS),
-            high_watermarks: checkpoint(HIGH_WATERMARKS),
+            log_starts: checkpoint(LOG_STARTS)?,
+            recovery_points: checkpoint(RECOVERY_POINTS)?,
+            high_watermarks: checkpoint(HIGH_WATERMARKS)?,
         };
         Ok((witnesses, damaged))
     }

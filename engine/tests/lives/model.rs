@@ -1,6 +1,6 @@
 //! What must be in a partition, and what may be.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use fastrand::Rng;
 use trunkline::{
@@ -8,6 +8,22 @@ use trunkline::{
     record::{Batch, BatchHeader, Decoder, Marker, SealedBatch},
     types::Offset,
 };
+
+/// Why a log is not as this model says.
+#[derive(Debug)]
+pub(crate) enum Fail {
+    /// The log said so itself, with a typed error.
+    Error(String),
+    /// It gave a wrong answer.
+    Wrong(String),
+}
+
+impl fmt::Display for Fail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Error(what) | Self::Wrong(what)) = self;
+        f.write_str(what)
+    }
+}
 
 /// A batch as it must be read.
 #[derive(Debug, Clone)]
@@ -43,7 +59,7 @@ impl Stored {
 }
 
 /// One partition.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     /// What was appended and not truncated, by offset; some of it may lie below the log start, or
     /// was under way when the power went.
@@ -57,6 +73,10 @@ pub(crate) struct Model {
     /// Where an empty log may stand: the new offset and the old log start, where a restart was under
     /// way.
     empty_at: Vec<Offset>,
+    /// What failed appends since the last one that succeeded may have left behind the end: one of these.
+    ghosts: Vec<Vec<Stored>>,
+    /// All that was ever handed to the log, by base offset.
+    ever: BTreeMap<Offset, Vec<Vec<u8>>>,
 }
 
 impl Model {
@@ -67,6 +87,25 @@ impl Model {
     /// The log start, when nothing is under way.
     pub(crate) fn start(&self) -> Offset {
         self.start.0
+    }
+
+    /// Batches were appended, or may have been when the power went.
+    pub(crate) fn appended(&mut self, batches: Vec<Stored>) {
+        self.remember(&batches);
+        self.batches.extend(batches);
+        self.ghosts.clear();
+    }
+
+    /// An append failed: the log does not hold these batches, but a recovery may find them.
+    pub(crate) fn refused(&mut self, batches: Vec<Stored>) {
+        self.remember(&batches);
+        self.ghosts.push(batches);
+    }
+
+    fn remember(&mut self, batches: &[Stored]) {
+        for batch in batches {
+            self.ever.entry(batch.base()).or_default().push(batch.bytes.clone());
+        }
     }
 
     pub(crate) fn acknowledged(&mut self, upto: Offset) {
@@ -113,36 +152,88 @@ impl Model {
 
     /// Holds what recovery left against what must and may be there; from then on that is what there
     /// is, and it must stay: whoever reads it may act on it.
-    pub(crate) fn adopt(&mut self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+    pub(crate) fn adopt(&mut self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
         let marks = log.watermarks();
         let (start, end) = (marks.log_start, marks.log_end);
         if end < self.durable {
             let durable = self.durable;
-            return Err(format!("lost: acknowledged up to {durable}, the log ends at {end}"));
+            return Err(Fail::Wrong(format!(
+                "lost: acknowledged up to {durable}, the log ends at {end}"
+            )));
         }
+        if end > self.end() {
+            let reaches = |ghost: &&Vec<Stored>| ghost.iter().any(|batch| batch.next() == end);
+            if let Some(ghost) = self.ghosts.iter().find(reaches).cloned() {
+                self.batches.extend(ghost);
+            }
+        }
+        self.ghosts.clear();
         let restarted = start == end && self.empty_at.contains(&end);
         let is_end = end == self.end() || end == self.base;
         if !restarted && !is_end && self.batches.iter().all(|batch| batch.next() != end) {
             let known = self.end();
-            return Err(format!("the log ends at {end}, no batch does; appended up to {known}"));
+            return Err(Fail::Wrong(format!(
+                "the log ends at {end}, no batch does; appended up to {known}"
+            )));
         }
         if start < self.start.0 || start > self.start.1.max(self.start.0) {
-            return Err(format!("the log starts at {start}, expected {:?}", self.start));
+            return Err(Fail::Wrong(format!(
+                "the log starts at {start}, expected {:?}",
+                self.start
+            )));
         }
         if (marks.durable_end, log.readable().get()) != (end, end) {
-            return Err(format!("not all that was recovered is durable and readable: {marks:?}"));
+            return Err(Fail::Wrong(format!(
+                "not all that was recovered is durable and readable: {marks:?}"
+            )));
         }
         self.truncated(start, end);
         self.durable = end;
         self.check(log, rng)
     }
 
+    /// What a disk that lied has left: some of it may be lost, but all that can be read was appended at
+    /// that very offset, and stands in order.
+    pub(crate) fn check_honest(&self, log: &PartitionLog) -> Result<(), Fail> {
+        let marks = log.watermarks();
+        let mut offset = marks.log_start;
+        while offset < marks.log_end {
+            // A typed error is an answer.
+            let Ok(fetched) = log.fetch(offset, 4000, Isolation::LogEnd) else { return Ok(()) };
+            let mut next = None;
+            for batch in fetched.batches() {
+                let Ok(batch) = batch else { return Ok(()) };
+                let base = batch.header().base_offset;
+                if next.is_some_and(|next| next != base) {
+                    return Err(Fail::Wrong(format!("{base} follows {next:?}")));
+                }
+                if self
+                    .ever
+                    .get(&base)
+                    .is_none_or(|ever| !ever.iter().any(|it| it == batch.bytes()))
+                {
+                    return Err(Fail::Wrong(format!("nothing like this was appended at {base}")));
+                }
+                next = Some(batch.header().next_offset());
+            }
+            if fetched.next_offset() <= offset {
+                return Err(Fail::Wrong(format!("a fetch at {offset} gives nothing: {marks:?}")));
+            }
+            offset = fetched.next_offset();
+        }
+        Ok(())
+    }
+
     /// Reads the log and looks it up in all ways; it must answer as this model does.
-    pub(crate) fn check(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+    pub(crate) fn check(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
         let marks = log.watermarks();
         let (start, end) = (marks.log_start, marks.log_end);
         if (start, end) != (self.start.0, self.end()) {
-            return Err(format!("expected {} to {}, found {marks:?}", self.start.0, self.end()));
+            return Err(Fail::Wrong(format!(
+                "expected {} to {}, found {marks:?}",
+                self.start.0,
+                self.end()
+            )));
         }
         self.check_records(log, rng)?;
         self.check_offsets(log, rng)?;
@@ -157,46 +248,52 @@ impl Model {
         self.batches[first..].iter()
     }
 
-    fn check_records(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+    fn check_records(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
         let max_bytes = [1, 600, 5000, 1 << 20][rng.usize(..4)];
         let mut expected = self.visible();
         let mut offset = self.start();
         while offset < self.end() {
             let fetched = log.fetch(offset, max_bytes, Isolation::LogEnd);
-            let fetched = fetched.map_err(|error| format!("fetch at {offset}: {error}"))?;
+            let fetched =
+                fetched.map_err(|error| Fail::Error(format!("fetch at {offset}: {error}")))?;
             for batch in fetched.batches() {
-                let batch = batch.map_err(|error| format!("fetched at {offset}: {error}"))?;
+                let batch =
+                    batch.map_err(|error| Fail::Error(format!("fetched at {offset}: {error}")))?;
                 same(expected.next(), &batch)?;
             }
             if fetched.next_offset() <= offset {
-                return Err(format!("lost: a fetch at {offset} of {} gives nothing", self.end()));
+                return Err(Fail::Wrong(format!(
+                    "lost: a fetch at {offset} of {} gives nothing",
+                    self.end()
+                )));
             }
             offset = fetched.next_offset();
         }
         match expected.next() {
-            Some(missing) => Err(format!("lost: the batch at {}", missing.base())),
+            Some(missing) => Err(Fail::Wrong(format!("lost: the batch at {}", missing.base()))),
             None => Ok(()),
         }
     }
 
-    fn check_offsets(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+    fn check_offsets(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
         for _ in 0..4.min(self.end() - self.start()) {
             let offset = rng.i64(self.start()..self.end());
             let fetched = log.fetch(offset, 1, Isolation::Committed);
-            let fetched = fetched.map_err(|error| format!("fetch at {offset}: {error}"))?;
+            let fetched =
+                fetched.map_err(|error| Fail::Error(format!("fetch at {offset}: {error}")))?;
             if fetched.is_empty() && offset >= log.readable().get() {
                 continue;
             }
             let expected = self.visible().find(|batch| batch.next() > offset);
             let Some(batch) = fetched.batches().next() else {
-                return Err(format!("lost: nothing at {offset}"));
+                return Err(Fail::Wrong(format!("lost: nothing at {offset}")));
             };
-            same(expected, &batch.map_err(|error| error.to_string())?)?;
+            same(expected, &batch.map_err(|error| Fail::Error(error.to_string()))?)?;
         }
         Ok(())
     }
 
-    fn check_times(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), String> {
+    fn check_times(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
         let readable = log.readable().get();
         let times: Vec<_> = self.visible().flat_map(|batch| &batch.times).collect();
         for _ in 0..4.min(times.len()) {
@@ -205,26 +302,31 @@ impl Model {
             let expected = times.iter().find(first).map(|found| **found);
             let expected = expected.filter(|(_, offset)| *offset < readable);
             let found = log.offset_for_timestamp(wanted);
-            let found = found.map_err(|error| format!("timestamp {wanted}: {error}"))?;
+            let found =
+                found.map_err(|error| Fail::Error(format!("timestamp {wanted}: {error}")))?;
             if found != expected {
-                return Err(format!("timestamp {wanted}: expected {expected:?}, found {found:?}"));
+                return Err(Fail::Wrong(format!(
+                    "timestamp {wanted}: expected {expected:?}, found {found:?}"
+                )));
             }
         }
         Ok(())
     }
 
-    fn check_epochs(&self, log: &PartitionLog) -> Result<(), String> {
+    fn check_epochs(&self, log: &PartitionLog) -> Result<(), Fail> {
         let place = |batch: &Stored| (batch.base().max(self.start()), batch.header.leader_epoch);
         let expected = LeaderEpochs::rebuild(self.visible().map(place));
         let found = log.leader_epochs();
         if !expected.entries().is_empty() && *found != expected {
-            return Err(format!("leader epochs: expected {expected:?}, found {found:?}"));
+            return Err(Fail::Wrong(format!(
+                "leader epochs: expected {expected:?}, found {found:?}"
+            )));
         }
         Ok(())
     }
 
     /// Transactions whose beginning was deleted are left aside: it is not known any more.
-    fn check_transactions(&self, log: &PartitionLog) -> Result<(), String> {
+    fn check_transactions(&self, log: &PartitionLog) -> Result<(), Fail> {
         let (mut open, mut aborted) = (BTreeMap::new(), Vec::new());
         for batch in self.batches.iter().filter(|batch| batch.header.attributes.is_transactional())
         {
@@ -243,34 +345,40 @@ impl Model {
         }
         aborted.retain(|(_, first, _)| *first >= self.start());
         let found = log.aborted_transactions(self.start(), self.end());
-        let found = found.map_err(|error| format!("aborted transactions: {error}"))?;
+        let found = found.map_err(|error| Fail::Error(format!("aborted transactions: {error}")))?;
         let found = found.iter().map(|it| (it.producer_id, it.first_offset, it.last_offset));
         let found: Vec<_> = found.filter(|(_, first, _)| *first >= self.start()).collect();
         if found != aborted {
-            return Err(format!("aborted transactions: expected {aborted:?}, found {found:?}"));
+            return Err(Fail::Wrong(format!(
+                "aborted transactions: expected {aborted:?}, found {found:?}"
+            )));
         }
         let readable = log.readable().get();
         let unstable = open.values().min().copied();
         if readable == self.end() && unstable.is_none_or(|first| first >= self.start()) {
             let (expected, found) = (unstable.unwrap_or(readable), log.last_stable_offset());
             if found != expected {
-                return Err(format!("last stable offset: expected {expected}, found {found}"));
+                return Err(Fail::Wrong(format!(
+                    "last stable offset: expected {expected}, found {found}"
+                )));
             }
         }
         Ok(())
     }
 }
 
-fn same(expected: Option<&Stored>, found: &Batch<'_>) -> Result<(), String> {
+fn same(expected: Option<&Stored>, found: &Batch<'_>) -> Result<(), Fail> {
     let base = found.header().base_offset;
     match expected {
-        None => Err(format!("a batch at {base} that was never appended, or was truncated")),
+        None => {
+            Err(Fail::Wrong(format!("a batch at {base} that was never appended, or was truncated")))
+        }
         Some(expected) if expected.bytes == found.bytes() => Ok(()),
-        Some(expected) => Err(format!(
+        Some(expected) => Err(Fail::Wrong(format!(
             "lost: expected the batch at {} ({} bytes), found another at {base} ({} bytes)",
             expected.base(),
             expected.bytes.len(),
             found.bytes().len()
-        )),
+        ))),
     }
 }

@@ -8,29 +8,14 @@
 //!
 //! `TRUNKLINE_POWER_CUTS` sets the number of cuts, `TRUNKLINE_SEED` runs a single life.
 
-#[path = "power_cuts/life.rs"]
-mod life;
-#[path = "power_cuts/model.rs"]
-mod model;
-
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-};
-
-use life::{Life, Tally};
+use crate::life::{Life, Tally};
+use crate::seeds::{number, over_seeds, shown};
 
 const CUTS: u64 = 10_000;
 const CUTS_A_LIFE: u64 = 5;
 
 #[test]
 fn power_cuts_lose_nothing_that_was_acknowledged() {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let lives = match number("TRUNKLINE_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("TRUNKLINE_POWER_CUTS").unwrap_or(CUTS).div_ceil(CUTS_A_LIFE),
@@ -82,47 +67,13 @@ fn without_syncs_acknowledged_records_are_lost() {
     assert!(lost >= 1, "nothing was lost without any sync: the test sees nothing");
 }
 
-/// Runs a life for each seed, on two threads. Gives the sum of those that went well, and why the
-/// others did not.
+/// Runs a life for each seed. Gives the sum of those that went well, and why the others did not.
 fn live(
     seeds: std::ops::Range<u64>,
     life: impl Fn(u64) -> Result<Tally, String> + Sync,
 ) -> (Tally, Vec<(u64, String)>) {
-    let next = AtomicU64::new(seeds.start);
-    let results = Mutex::new((Tally::default(), Vec::new()));
-    let threads = thread::available_parallelism().map_or(2, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
-                    }
-                    let outcome = catch_unwind(AssertUnwindSafe(|| life(seed)));
-                    let outcome = outcome.unwrap_or_else(|panic| Err(words_of(&*panic)));
-                    let mut results = results.lock().unwrap();
-                    match outcome {
-                        Ok(tally) => results.0.add(&tally),
-                        Err(failure) => results.1.push((seed, failure)),
-                    }
-                }
-            });
-        }
-    });
-    let (tally, mut failures) = results.into_inner().unwrap();
-    failures.sort();
-    (tally, failures)
-}
-
-fn words_of(panic: &dyn Any) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("panic: {}", text.unwrap_or("without words"))
-}
-
-fn shown(failures: &[(u64, String)]) -> String {
-    let lines: Vec<_> =
-        failures.iter().take(20).map(|(seed, what)| format!("  seed {seed}: {what}")).collect();
-    lines.join("\n")
+    let (tallies, failures) = over_seeds(seeds, life);
+    let mut sum = Tally::default();
+    tallies.iter().for_each(|tally| sum.add(tally));
+    (sum, failures)
 }

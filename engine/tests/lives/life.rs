@@ -6,7 +6,7 @@ use fastrand::Rng;
 use trunkline::{
     clock::{Clock, ManualClock},
     commit::Strategy,
-    io::{ForgetfulDisk, Loss},
+    io::{Fault, FaultyDisk, ForgetfulDisk, Loss, Storage},
     log::{AppendError, ClosedLog, LogConfig, LogDir, PartitionLog, UnrecoveredLog, commit_all},
     record::{
         BatchBuilder, BatchSettings, Codec, Compression, Encoder, Marker, NewRecord, SealedBatch,
@@ -15,7 +15,7 @@ use trunkline::{
     types::{Durability, Offset, TopicName, TopicPartition},
 };
 
-use crate::model::{Model, Stored};
+use crate::model::{Fail, Model, Stored};
 
 /// What lives add up to.
 #[derive(Debug, Default)]
@@ -73,6 +73,8 @@ impl fmt::Display for Tally {
 enum Stop {
     /// The power went.
     PowerOff,
+    /// A planned fault showed.
+    Fault,
     /// What must not be.
     Wrong(String),
 }
@@ -80,15 +82,22 @@ enum Stop {
 pub(crate) struct Life {
     rng: Rng,
     disk: ForgetfulDisk,
+    /// The same disk, where a fault is planned.
+    faulty: Option<FaultyDisk>,
+    /// A change is under way or stopped half-way: what the log holds is not known.
+    changing: bool,
     clock: Arc<ManualClock>,
     encoder: Encoder,
     partitions: Vec<Partition>,
     /// While the folder is open.
     dir: Option<Arc<LogDir>>,
     lies: bool,
+    /// A fault has struck in the life before: a file beside the log may have to be made anew.
+    outlives_fault: bool,
     tally: Tally,
 }
 
+#[derive(Clone)]
 struct Partition {
     name: TopicPartition,
     config: LogConfig,
@@ -116,11 +125,14 @@ impl Life {
         let count = rng.u32(1..=3);
         Self {
             disk: ForgetfulDisk::new(),
+            faulty: None,
+            changing: false,
             clock: Arc::new(ManualClock::new(1_700_000_000_000)),
             encoder: Encoder::new(),
             partitions: (0..count).map(|number| partition(number, &mut rng)).collect(),
             dir: None,
             lies: false,
+            outlives_fault: false,
             tally: Tally { lives: 1, ..Tally::default() },
             rng,
         }
@@ -137,15 +149,134 @@ impl Life {
         while self.tally.cuts < cuts {
             match self.live() {
                 Stop::Wrong(what) => return Err(format!("after {} cuts: {what}", self.tally.cuts)),
-                Stop::PowerOff => self.cut(),
+                Stop::PowerOff | Stop::Fault => self.cut(),
             }
         }
         // What the last cut left must be all right as well.
         self.open().map_err(|stop| match stop {
             Stop::Wrong(what) => what,
-            Stop::PowerOff => "the power went without being told to".into(),
+            Stop::PowerOff | Stop::Fault => "an error without a cause".into(),
         })?;
         Ok(self.tally)
+    }
+
+    /// Lives for `steps` steps while call number `call` of the disk goes wrong; then the process dies. What
+    /// it leaves must be all right as the page cache has it, and after a power cut. Gives the calls that
+    /// were made, and whether the fault fitted the call.
+    pub(crate) fn run_with_fault(
+        mut self,
+        steps: usize,
+        call: u64,
+        fault: Fault,
+    ) -> Result<(FaultyDisk, bool), String> {
+        let faulty = FaultyDisk::new(self.disk.clone());
+        faulty.keep_verbs();
+        faulty.drive(&self.clock);
+        faulty.plan(call, fault);
+        self.faulty = Some(faulty.clone());
+        self.live_with_fault(steps)?;
+        self.close_handles();
+        let struck = self.has_struck();
+        if !struck {
+            return Ok((faulty, false));
+        }
+        for loss in [None, Some(Loss::Everything), Some(Loss::Random(call))] {
+            let disk = self.disk.fork();
+            let disk = loss.map_or_else(|| disk.clone(), |loss| disk.power_cut(loss));
+            self.heir(disk)
+                .check_what_is_left(fault)
+                .map_err(|what| format!("{loss:?}: {what}"))?;
+        }
+        Ok((faulty, true))
+    }
+
+    fn live_with_fault(&mut self, steps: usize) -> Result<(), String> {
+        self.changing = true;
+        let mut next = self.open();
+        for _ in 0..steps {
+            match next {
+                Ok(()) => self.changing = false,
+                Err(Stop::Wrong(what)) => return Err(what),
+                Err(_) if self.changing => return Ok(()),
+                // The log refuses, or a read failed: whatever else is asked of it must go well or be refused.
+                Err(_) => {}
+            }
+            next = self.step();
+        }
+        match next {
+            Err(Stop::Wrong(what)) => Err(what),
+            _ => Ok(()),
+        }
+    }
+
+    /// One that knows the same, on a disk without faults.
+    fn heir(&self, disk: ForgetfulDisk) -> Self {
+        Self {
+            rng: self.rng.clone(),
+            disk,
+            faulty: None,
+            changing: false,
+            clock: self.clock.clone(),
+            encoder: Encoder::new(),
+            partitions: self.partitions.clone(),
+            dir: None,
+            lies: false,
+            outlives_fault: true,
+            tally: Tally::default(),
+        }
+    }
+
+    fn check_what_is_left(mut self, fault: Fault) -> Result<(), String> {
+        if fault.is_silent() {
+            return self.check_honest();
+        }
+        for _ in 0..2 {
+            // The second time finds what the first one left, and some more.
+            match self.open() {
+                Ok(()) => {}
+                Err(Stop::Wrong(what)) => return Err(what),
+                Err(_) => return Err("an error without a cause".into()),
+            }
+            for place in 0..self.partitions.len() {
+                for step in [self.append(place), self.look(place)] {
+                    if let Err(Stop::Wrong(what)) = step {
+                        return Err(what);
+                    }
+                }
+            }
+            self.close_handles();
+            self.disk = self.disk.fork();
+        }
+        Ok(())
+    }
+
+    /// The disk lied: what can be read at all is right.
+    fn check_honest(&self) -> Result<(), String> {
+        let storage = self.disk.storage();
+        let Ok(dir) = LogDir::open(&storage, Path::new(ROOT), Strategy::SyncEach) else {
+            return Ok(());
+        };
+        let dir = Arc::new(dir);
+        for Partition { name, config, model, .. } in &self.partitions {
+            let log = UnrecoveredLog::open(&dir, name, config.clone(), self.clock.clone());
+            let Ok((log, report)) = log.and_then(UnrecoveredLog::recover) else { continue };
+            let checked = model.check_honest(&log);
+            checked.map_err(|what| format!("{name}: {what}\n    {report:?}\n    {config:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn has_struck(&self) -> bool {
+        self.faulty.as_ref().is_some_and(|disk| !disk.struck().is_empty())
+    }
+
+    fn was_lied_to(&self) -> bool {
+        let lies = |(_, fault): &(_, Fault)| fault.is_silent();
+        self.faulty.as_ref().is_some_and(|disk| disk.struck().iter().any(lies))
+    }
+
+    fn storage(&self) -> Storage {
+        self.faulty.as_ref().map_or_else(|| self.disk.storage(), FaultyDisk::storage)
     }
 
     fn cut(&mut self) {
@@ -182,18 +313,21 @@ impl Life {
     }
 
     fn open(&mut self) -> Result<(), Stop> {
-        let storage = self.disk.storage();
+        let storage = self.storage();
         let dir = LogDir::open(&storage, Path::new(ROOT), Strategy::SyncEach);
         let dir = Arc::new(self.settle(dir)?);
-        if let Some(damaged) = dir.damaged().first().filter(|_| !self.lies) {
+        let may_be_damaged = self.lies || self.was_lied_to();
+        if let Some(damaged) = dir.damaged().first().filter(|_| !may_be_damaged) {
             return Err(Stop::Wrong(format!("a checkpoint was damaged: {damaged}")));
         }
         for place in 0..self.partitions.len() {
             let Partition { name, config, .. } = &self.partitions[place];
             let log = UnrecoveredLog::open(&dir, name, config.clone(), self.clock.clone());
             let (log, report) = self.settle(log)?.recover().or_else(|error| self.refuse(&error))?;
-            let is_sound = report.damage.is_empty() && report.rebuilt.is_empty();
-            if !is_sound && !self.lies {
+            let is_rebuilt =
+                !report.rebuilt.is_empty() && !self.outlives_fault && !self.has_struck();
+            let may_be_damaged = self.lies || self.was_lied_to();
+            if (is_rebuilt || !report.damage.is_empty()) && !may_be_damaged {
                 return Err(Stop::Wrong(format!(
                     "{name}: power cuts do not rot: {report:?}",
                     name = report.partition
@@ -205,10 +339,24 @@ impl Life {
                 self.tally.kept_aside += u64::from(!cut.kept_aside.is_empty());
             }
             let partition = &mut self.partitions[place];
+            if self
+                .faulty
+                .as_ref()
+                .is_some_and(|disk| disk.struck().iter().any(|it| it.1.is_silent()))
+            {
+                // From here on nothing is known but that what is read is right.
+                let honest = partition.model.check_honest(&log);
+                honest.map_err(|what| Stop::Wrong(format!("reopened: {what}")))?;
+                return Err(Stop::Fault);
+            }
             let adopted = partition.model.adopt(&log, &mut self.rng);
-            let describe = |what| {
-                let (name, config) = (&partition.name, &partition.config);
-                Stop::Wrong(format!("{name} reopened: {what}\n    {report:?}\n    {config:?}"))
+            let has_struck = self.faulty.as_ref().is_some_and(|disk| !disk.struck().is_empty());
+            let describe = |what| match what {
+                Fail::Error(_) if has_struck => Stop::Fault,
+                what => {
+                    let (name, config) = (&partition.name, &partition.config);
+                    Stop::Wrong(format!("{name} reopened: {what}\n    {report:?}\n    {config:?}"))
+                }
             };
             adopted.map_err(describe)?;
             let known = partition.model.visible().map(|batch| batch.header.leader_epoch).max();
@@ -225,8 +373,15 @@ impl Life {
 
     /// An error is the power's, or it is wrong.
     fn refuse<T>(&self, error: &impl fmt::Display) -> Result<T, Stop> {
-        let off = self.disk.storage().list(Path::new("/")).is_err();
-        Err(if off { Stop::PowerOff } else { Stop::Wrong(error.to_string()) })
+        Err(match (self.is_off(), self.has_struck()) {
+            (true, _) => Stop::PowerOff,
+            (false, true) => Stop::Fault,
+            (false, false) => Stop::Wrong(error.to_string()),
+        })
+    }
+
+    fn is_off(&self) -> bool {
+        self.disk.storage().list(Path::new("/")).is_err()
     }
 
     fn settle<T, E: fmt::Display>(&self, result: Result<T, E>) -> Result<T, Stop> {
@@ -276,17 +431,33 @@ impl Life {
             }
             Ok(appended) => Err(Stop::Wrong(format!("expected {expected:?}, {appended:?}"))),
             Err(AppendError::GroupTooLarge { .. }) => Ok(()),
-            Err(error) => {
-                // Some of it may have reached the disk.
-                self.stored(place, stored);
-                self.refuse(&error)
-            }
+            Err(error) => self.not_appended(place, stored, &error),
         }
+    }
+
+    /// Some of it may have reached the disk.
+    fn not_appended(
+        &mut self,
+        place: usize,
+        stored: Vec<Stored>,
+        error: &AppendError,
+    ) -> Result<(), Stop> {
+        if self.is_off() {
+            self.stored(place, stored);
+            return Err(Stop::PowerOff);
+        }
+        let (log, model) = (self.log(place), &mut self.partitions[place].model);
+        let (end, expected) = (log.watermarks().log_end, model.end());
+        model.refused(stored);
+        if end != expected {
+            return Err(Stop::Wrong(format!("{error}: ends at {end}, expected {expected}")));
+        }
+        self.refuse(error)
     }
 
     fn stored(&mut self, place: usize, stored: Vec<Stored>) {
         self.tally.batches += stored.len() as u64;
-        self.partitions[place].model.batches.extend(stored);
+        self.partitions[place].model.appended(stored);
     }
 
     /// What a follower fetched: some batches that it has already, then new ones.
@@ -313,10 +484,7 @@ impl Life {
                 Ok(())
             }
             Err(AppendError::GroupTooLarge { .. }) => Ok(()),
-            Err(error) => {
-                self.stored(place, stored);
-                self.refuse(&error)
-            }
+            Err(error) => self.not_appended(place, stored, &error),
         }
     }
 
@@ -450,6 +618,7 @@ impl Life {
     }
 
     fn delete_records(&mut self, place: usize) -> Result<(), Stop> {
+        self.changing = true;
         let log = self.log(place);
         let marks = log.watermarks();
         let target = self.rng.i64(marks.log_start..=marks.high_watermark);
@@ -464,6 +633,7 @@ impl Life {
     }
 
     fn truncate(&mut self, place: usize) -> Result<(), Stop> {
+        self.changing = true;
         let (log, model) = (self.log(place), &mut self.partitions[place].model);
         let end = model.end();
         // Mostly near the end; now and then anywhere.
@@ -475,6 +645,7 @@ impl Life {
     }
 
     fn restart(&mut self, place: usize) -> Result<(), Stop> {
+        self.changing = true;
         let (log, model) = (self.log(place), &mut self.partitions[place].model);
         let target = self.rng.i64(0..model.end() + 100);
         model.restarting(target);
@@ -492,6 +663,7 @@ impl Life {
     }
 
     fn keep_house(&mut self, place: usize) -> Result<(), Stop> {
+        self.changing = true;
         let log = self.log(place);
         self.clock.advance(Duration::from_millis(self.rng.u64(..3000)));
         self.partitions[place].model.raising_start(log.watermarks().high_watermark);
@@ -502,9 +674,13 @@ impl Life {
 
     /// A clean stop, and a start: everything is there and nothing was checked.
     fn reopen(&mut self) -> Result<(), Stop> {
+        self.changing = true;
         for place in 0..self.partitions.len() {
             let log = self.log(place);
             if self.settle(log.close())? != ClosedLog::Clean {
+                if self.has_struck() {
+                    return Err(Stop::Fault);
+                }
                 return Err(Stop::Wrong("a sound log was not closed cleanly".into()));
             }
             let end = self.partitions[place].model.end();
@@ -523,11 +699,18 @@ impl Life {
     fn look(&mut self, place: usize) -> Result<(), Stop> {
         let log = self.log(place);
         let partition = &self.partitions[place];
-        let checked = partition.model.check(&log, &mut self.rng);
-        checked.or_else(|what| {
-            // The power may have gone in the middle of it.
-            let what = format!("{} while open: {what}\n    {:?}", partition.name, partition.config);
-            self.refuse(&what)
+        let checked = if self.was_lied_to() {
+            partition.model.check_honest(&log)
+        } else {
+            partition.model.check(&log, &mut self.rng)
+        };
+        checked.or_else(|fail| {
+            let what = format!("{} while open: {fail}\n    {:?}", partition.name, partition.config);
+            match fail {
+                // The power may have gone in the middle of it.
+                Fail::Wrong(_) if !self.is_off() => Err(Stop::Wrong(what)),
+                Fail::Wrong(_) | Fail::Error(_) => self.refuse(&what),
+            }
         })
     }
 }

@@ -1,0 +1,404 @@
+//! A simulated disk on which any call can go wrong, with a trace of all that was asked of it.
+//!
+//! Calls are numbered from 1. What a call's number is follows from the calls alone: the same seeded work
+//! makes the same calls, and the same trace. So a fault can be put at each call in turn.
+
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use super::{
+    Completion, Disk, Entry, ForgetfulDisk, Handle, Lock, Open, Operation, Pending, Storage,
+};
+use crate::clock::ManualClock;
+
+/// What is asked of a disk: the methods of [`Disk`], and the operations that it performs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each is what `Disk` and `Operation` say of it")]
+pub enum Verb {
+    Open,
+    Read,
+    Write,
+    Sync,
+    Len,
+    SetLen,
+    Allocate,
+    List,
+    CreateDir,
+    Rename,
+    RemoveFile,
+    RemoveDir,
+    SyncDir,
+    Lock,
+    FreeBytes,
+}
+
+impl Verb {
+    /// Whether it changes what is there.
+    fn changes(self) -> bool {
+        use Verb::{
+            Allocate, CreateDir, Open, RemoveDir, RemoveFile, Rename, SetLen, Sync, SyncDir, Write,
+        };
+        matches!(
+            self,
+            Open | Write
+                | Sync
+                | SetLen
+                | Allocate
+                | CreateDir
+                | Rename
+                | RemoveFile
+                | RemoveDir
+                | SyncDir
+        )
+    }
+}
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// EIO, and nothing is done. What a sync was to make durable never will be, although reads show it.
+    Io,
+    /// ENOSPC, and nothing is done.
+    NoSpace,
+    /// EINTR, and nothing is done.
+    Interrupted,
+    /// EAGAIN, and nothing is done.
+    Again,
+    /// EMFILE: no descriptor is left to open a file.
+    TooManyFiles,
+    /// A write does its first half, then finds the disk full.
+    Short,
+    /// Nothing is done, and all is said to be well: a lost write, a sync that lies.
+    Lost,
+    /// A write goes to the next page, and all is said to be well.
+    Misdirected,
+    /// One bit of what is written or read is another, and all is said to be well.
+    Flipped,
+    /// All is well after a while ([`FaultyDisk::drive`]).
+    Slow(Duration),
+}
+
+impl Fault {
+    /// One of each kind.
+    pub const ALL: [Self; 10] = [
+        Self::Io,
+        Self::NoSpace,
+        Self::Interrupted,
+        Self::Again,
+        Self::TooManyFiles,
+        Self::Short,
+        Self::Lost,
+        Self::Misdirected,
+        Self::Flipped,
+        Self::Slow(Duration::from_secs(90)),
+    ];
+
+    /// Whether this can go wrong with such a call.
+    pub fn fits(self, verb: Verb) -> bool {
+        match self {
+            Self::Io | Self::Interrupted | Self::Again | Self::Slow(_) => true,
+            Self::NoSpace => {
+                matches!(
+                    verb,
+                    Verb::Open | Verb::Write | Verb::Allocate | Verb::CreateDir | Verb::Rename
+                )
+            }
+            Self::TooManyFiles => matches!(verb, Verb::Open | Verb::List | Verb::SyncDir),
+            Self::Short | Self::Misdirected => verb == Verb::Write,
+            Self::Lost => verb.changes() && verb != Verb::Open,
+            Self::Flipped => matches!(verb, Verb::Read | Verb::Write),
+        }
+    }
+
+    /// Whether the caller is told that all is well although it is not: what it acknowledges then may be
+    /// lost, but must never be wrong.
+    pub fn is_silent(self) -> bool {
+        matches!(self, Self::Lost | Self::Misdirected | Self::Flipped)
+    }
+
+    fn error(self) -> Option<io::Error> {
+        let errno = match self {
+            Self::Io => Errno::IO,
+            Self::NoSpace => Errno::NOSPC,
+            Self::Interrupted => Errno::INTR,
+            Self::Again => Errno::AGAIN,
+            Self::TooManyFiles => Errno::MFILE,
+            Self::Short | Self::Lost | Self::Misdirected | Self::Flipped | Self::Slow(_) => {
+                return None;
+            }
+        };
+        Some(errno.into())
+    }
+}
+
+/// A page, which a misdirected write misses by.
+const PAGE: u64 = 4096;
+
+/// A [`ForgetfulDisk`] with a plan of what goes wrong. Cheap to clone: a clone is the same disk.
+#[derive(Debug, Clone)]
+pub struct FaultyDisk {
+    disk: ForgetfulDisk,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: u64,
+    verbs: Option<Vec<Verb>>,
+    trace: u64,
+    plan: BTreeMap<u64, Fault>,
+    struck: Vec<(Verb, Fault)>,
+    clock: Option<Arc<ManualClock>>,
+}
+
+impl FaultyDisk {
+    /// `disk`, with which nothing goes wrong yet.
+    pub fn new(disk: ForgetfulDisk) -> Self {
+        Self { disk, state: Arc::default() }
+    }
+
+    /// The disk as the engine uses it.
+    pub fn storage(&self) -> Storage {
+        Storage::new(Arc::new(self.clone()))
+    }
+
+    /// The disk below, without faults: for a look at what is there, a fork, or a power cut.
+    pub fn below(&self) -> &ForgetfulDisk {
+        &self.disk
+    }
+
+    /// Plans that call number `call` goes wrong, if that can go wrong with what it is.
+    pub fn plan(&self, call: u64, fault: Fault) {
+        self.state.lock().plan.insert(call, fault);
+    }
+
+    /// The clock that a slow call moves on.
+    pub fn drive(&self, clock: &Arc<ManualClock>) {
+        self.state.lock().clock = Some(clock.clone());
+    }
+
+    /// Begins to keep what each call is ([`FaultyDisk::verbs`]).
+    pub fn keep_verbs(&self) {
+        self.state.lock().verbs = Some(Vec::new());
+    }
+
+    /// What each call was, from the first.
+    pub fn verbs(&self) -> Vec<Verb> {
+        self.state.lock().verbs.clone().unwrap_or_default()
+    }
+
+    /// Number of calls so far.
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// A hash of all calls so far, of what they were given and in which order.
+    pub fn trace(&self) -> u64 {
+        self.state.lock().trace
+    }
+
+    /// The faults that went off so far.
+    pub fn struck(&self) -> Vec<(Verb, Fault)> {
+        self.state.lock().struck.clone()
+    }
+
+    /// Counts a call and notes it in the trace; gives what goes wrong with it silently, or the error.
+    fn call(&self, verb: Verb, given: &[&[u8]]) -> io::Result<Option<Fault>> {
+        let mut state = self.state.lock();
+        state.calls += 1;
+        if let Some(verbs) = &mut state.verbs {
+            verbs.push(verb);
+        }
+        let mut trace = step(state.trace, &[verb as u8]);
+        for given in given {
+            trace = step(trace, given);
+        }
+        state.trace = trace;
+        let call = state.calls;
+        let Some(fault) = state.plan.remove(&call).filter(|fault| fault.fits(verb)) else {
+            return Ok(None);
+        };
+        state.struck.push((verb, fault));
+        if let (Fault::Slow(time), Some(clock)) = (fault, &state.clock) {
+            clock.advance(time);
+        }
+        if verb == Verb::Sync && fault == Fault::Io {
+            // Below, where the bytes are lost.
+            self.disk.fail_sync(1);
+            return Ok(None);
+        }
+        fault.error().map_or(Ok(Some(fault)), Err)
+    }
+
+    fn write(&self, file: Handle, position: u64, mut data: Vec<Vec<u8>>) -> Completion {
+        let given: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
+        let place = [number(&file), position].map(u64::to_be_bytes).concat();
+        let fault = match self.call(Verb::Write, &[&[place.as_slice()], &given[..]].concat()) {
+            Ok(fault) => fault,
+            Err(error) => return Completion { result: Err(error), buffers: data },
+        };
+        let total: usize = data.iter().map(Vec::len).sum();
+        let write = |position, data| self.below_one(Operation::Write { file, position, data });
+        match fault {
+            Some(Fault::Lost) => Completion { result: Ok(total), buffers: data },
+            Some(Fault::Misdirected) => write(position + PAGE, data),
+            Some(Fault::Short) => {
+                let half = data.concat()[..total / 2].to_vec();
+                let result = write(position, vec![half]).result;
+                let result = result.and(Err(Errno::NOSPC.into()));
+                Completion { result, buffers: data }
+            }
+            Some(Fault::Flipped) => {
+                let mut flipped = data.concat();
+                flip(&mut flipped);
+                let result = write(position, vec![flipped]).result;
+                Completion { result, buffers: std::mem::take(&mut data) }
+            }
+            _ => write(position, data),
+        }
+    }
+
+    fn read(&self, file: Handle, position: u64, into: Vec<u8>) -> Completion {
+        let place = [number(&file), position, into.capacity() as u64].map(u64::to_be_bytes);
+        let fault = match self.call(Verb::Read, &[&place.concat()]) {
+            Ok(fault) => fault,
+            Err(error) => return Completion { result: Err(error), buffers: vec![into] },
+        };
+        let before = into.len();
+        let mut completion = self.below_one(Operation::Read { file, position, into });
+        if let (Some(Fault::Flipped), Some(buffer)) = (fault, completion.buffers.first_mut()) {
+            flip(&mut buffer[before..]);
+        }
+        completion
+    }
+
+    fn sync(&self, file: Handle, kind: super::SyncKind) -> Completion {
+        match self.call(Verb::Sync, &[&number(&file).to_be_bytes()]) {
+            Ok(Some(Fault::Lost)) => Completion { result: Ok(0), buffers: Vec::new() },
+            Ok(_) => self.below_one(Operation::Sync { file, kind }),
+            Err(error) => Completion { result: Err(error), buffers: Vec::new() },
+        }
+    }
+
+    fn below_one(&self, operation: Operation) -> Completion {
+        self.disk.submit(vec![operation]).wait().remove(0)
+    }
+
+    /// A call that is lost or goes below.
+    fn or_lost(
+        &self,
+        verb: Verb,
+        given: &[&[u8]],
+        below: impl FnOnce(&ForgetfulDisk) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match self.call(verb, given)? {
+            Some(Fault::Lost) => Ok(()),
+            _ => below(&self.disk),
+        }
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Handle> {
+        self.call(Verb::Open, &[bytes_of(path), &[how as u8]])?;
+        self.disk.open(path, how)
+    }
+
+    fn submit(&self, operations: Vec<Operation>) -> Pending {
+        let mut failed = Vec::new();
+        let perform = |operation| match operation {
+            Operation::Read { file, position, into } => self.read(file, position, into),
+            Operation::Write { file, position, data } => {
+                let (handle, completion) = (number(&file), self.write(file, position, data));
+                if completion.result.is_err() {
+                    failed.push(handle);
+                }
+                completion
+            }
+            Operation::Sync { file, .. } if failed.contains(&number(&file)) => {
+                let error = io::Error::other("not synced: a write before it failed");
+                Completion { result: Err(error), buffers: Vec::new() }
+            }
+            Operation::Sync { file, kind } => self.sync(file, kind),
+        };
+        Pending::completed(operations.into_iter().map(perform).collect())
+    }
+
+    fn len(&self, file: &Handle) -> io::Result<u64> {
+        self.call(Verb::Len, &[&number(file).to_be_bytes()])?;
+        self.disk.len(file)
+    }
+
+    fn set_len(&self, file: &Handle, len: u64) -> io::Result<()> {
+        let given = [number(file), len].map(u64::to_be_bytes).concat();
+        self.or_lost(Verb::SetLen, &[&given], |disk| disk.set_len(file, len))
+    }
+
+    fn allocate(&self, file: &Handle, len: u64) -> io::Result<()> {
+        let given = [number(file), len].map(u64::to_be_bytes).concat();
+        self.or_lost(Verb::Allocate, &[&given], |disk| disk.allocate(file, len))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        self.call(Verb::List, &[bytes_of(dir)])?;
+        self.disk.list(dir)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.or_lost(Verb::CreateDir, &[bytes_of(dir)], |disk| disk.create_dir(dir))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let given = [bytes_of(from), bytes_of(to)];
+        self.or_lost(Verb::Rename, &given, |disk| disk.rename(from, to))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.or_lost(Verb::RemoveFile, &[bytes_of(path)], |disk| disk.remove_file(path))
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.or_lost(Verb::RemoveDir, &[bytes_of(path)], |disk| disk.remove_dir(path))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.or_lost(Verb::SyncDir, &[bytes_of(dir)], |disk| disk.sync_dir(dir))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.call(Verb::Lock, &[bytes_of(path)])?;
+        self.disk.lock(path)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.call(Verb::FreeBytes, &[bytes_of(dir)])?;
+        self.disk.free_bytes(dir)
+    }
+}
+
+fn bytes_of(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
+}
+
+fn number(handle: &Handle) -> u64 {
+    match handle {
+        Handle::Simulated(number) => *number,
+        _ => u64::MAX,
+    }
+}
+
+/// The next state of the trace: the state before, the length, and the bytes' checksum, mixed.
+fn step(trace: u64, given: &[u8]) -> u64 {
+    let sum = u64::from(crc32c::crc32c_append(trace as u32, given));
+    (trace.rotate_left(23) ^ (sum << 32 | given.len() as u64)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Flips a bit in the middle.
+fn flip(bytes: &mut [u8]) {
+    let middle = bytes.len() / 2;
+    if let Some(byte) = bytes.get_mut(middle) {
+        *byte ^= 0x10;
+    }
+}
