@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # kill -9 during a durable run, again and again (default 200 times): after each, every acknowledged
 # record must be there and `verify` must be clean. The page cache outlives a killed process, so this
-# proves recovery; what survives a power cut is shown by engine/tests/power_cuts.rs.
+# proves recovery; what survives a power cut is shown by engine/tests/lives.
 set -euo pipefail
 rounds=${1:-200}
 cd "$(dirname "$0")/../.."

@@ -44,6 +44,53 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
 }
 
 #[test]
+fn a_term_that_could_not_begin_has_not_begun() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    let group = |terms: [i32; 2]| -> Vec<u8> {
+        let stamped = (3..).zip(terms).map(|(offset, term)| {
+            let mut batch = batch(&[&offset.to_string()]);
+            batch.stamp(offset, term);
+            batch.into_bytes()
+        });
+        stamped.flatten().collect()
+    };
+    // Room for the checkpoint of the terms, and not for the batches.
+    bench.disk.fill_up(60);
+    assert!(bench.log.append_as_follower(&group([2, 3])).unwrap_err().is_disk_full());
+    assert_eq!(bench.log.leader_epochs().latest().unwrap().epoch, 1);
+    bench.disk.fill_up(1 << 20);
+    let end = bench.log.append_as_follower(&group([3, 3])).unwrap().end;
+    bench.log.commit(end).unwrap();
+    assert_eq!(bench.offsets(), [0, 1, 2, 3, 4], "what took their place can be read");
+    assert_eq!(bench.cut_power(Loss::Everything).offsets(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn what_the_disk_does_not_give_now_is_not_taken_for_damaged() {
+    let bench = Bench::new(small());
+    bench.append_each(0..30);
+    bench.checkpoint();
+    let (disk, clock, config) = (bench.disk.fork(), bench.clock.clone(), bench.config.clone());
+    let mut refused = 0;
+    for nth in 1..20 {
+        let disk = disk.fork();
+        disk.fail_read(nth);
+        match Bench::open(&disk, clock.clone(), config.clone()) {
+            Ok(bench) => {
+                assert!(bench.dir.damaged().is_empty(), "{nth}: {:?}", bench.dir.damaged());
+                assert_eq!(bench.offsets(), (0..30).collect::<Vec<_>>(), "{nth}");
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("os error 5"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused >= 5, "{refused} opens were refused");
+}
+
+#[test]
 fn retention_makes_room_on_a_full_disk() {
     let bench = Bench::new(LogConfig { retention_bytes: 400, ..small() });
     bench.append_each(0..20);
