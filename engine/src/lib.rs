@@ -54,6 +54,20 @@ macro_rules! setters {
     };
 }
 
+/// Whether a bug is planted ([`twins`]); never without the feature.
+#[cfg(feature = "twins")]
+macro_rules! twin {
+    ($name:ident) => {
+        crate::twins::is_planted(crate::twins::Twin::$name)
+    };
+}
+#[cfg(not(feature = "twins"))]
+macro_rules! twin {
+    ($name:ident) => {
+        false
+    };
+}
+
 pub mod clock;
 pub mod commit;
 pub mod consumer;
@@ -68,6 +82,8 @@ pub mod producer;
 pub mod record;
 pub mod segment;
 pub mod topic;
+#[cfg(feature = "twins")]
+pub mod twins;
 pub mod types;
 
 pub use engine::Engine;

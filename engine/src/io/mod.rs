@@ -217,10 +217,12 @@ impl Storage {
         let file = self.open(&temporary, Open::Create)?;
         file.set_len(0)?;
         file.write_at(0, content.to_vec())?;
-        file.sync(SyncKind::All)?;
+        if !twin!(RenameBeforeSync) {
+            file.sync(SyncKind::All)?;
+        }
         drop(file);
         self.rename(&temporary, path)?;
-        self.sync_parent(path)
+        if twin!(RenameNotSynced) { Ok(()) } else { self.sync_parent(path) }
     }
 
     /// The entries of a folder, sorted by name.
@@ -323,7 +325,12 @@ impl Storage {
             .collect();
         let completions = self.0.submit(operations).wait();
         for (file, completion) in healthy.iter().zip(completions) {
-            if let Err(error) = completion.result {
+            let mut result = completion.result;
+            if result.is_err() && twin!(FailedSyncTriedAgain) {
+                let again = Operation::Sync { file: file.state.handle.clone(), kind };
+                result = self.0.submit(vec![again]).wait().remove(0).result;
+            }
+            if let Err(error) = result {
                 file.latch(IoError::new("sync", &file.state.path, error));
             }
         }

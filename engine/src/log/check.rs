@@ -83,7 +83,8 @@ impl UnrecoveredLog {
             return Ok(Some(Stop { place, base, valid_end: 0, next, damage }));
         }
         let path = file_path(&self.path, base, Suffix::Log);
-        let device = self.storage().open(&path, Open::Direct)?;
+        let how = if twin!(RecoveryThroughCache) { Open::Read } else { Open::Direct };
+        let device = self.storage().open(&path, how)?;
         let start = self.start_of_scan(base, len, point);
         checked.from.get_or_insert(start.expected_offset);
         checked.bytes += len - start.position.min(len);

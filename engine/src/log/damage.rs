@@ -117,7 +117,9 @@ pub(super) fn cut(
             cut.kept_aside.push(copy_aside(storage, dir, &file, *base, from)?);
         }
         if place == 0 {
-            file.set_len(from)?;
+            if !twin!(TornTailKept) {
+                file.set_len(from)?;
+            }
             file.sync(SyncKind::All)?;
         } else {
             remove_segment(storage, dir, *base)?;

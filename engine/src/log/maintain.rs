@@ -51,16 +51,18 @@ impl PartitionLog {
     /// Ends the active segment and begins the next at `base`, the log end or behind it. On failure the log
     /// goes on with the old one.
     pub(super) fn roll(&self, writer: &mut Writer, base: Offset) -> Result<(), SegmentError> {
-        if self.config.durability == Durability::Durable {
+        if self.config.durability == Durability::Durable && !twin!(RollWithoutSync) {
             // Recovery relies on it: a segment with bytes says that those before it are durable.
             let target = (writer.file.clone(), writer.file.written_end());
             self.dir.commit().commit(&[target]).map_err(IoError::from)?;
         }
         let storage = self.storage();
         self.store_snapshot(writer.producers.end_offset(), &writer.producers.to_bytes())?;
+        let base = if twin!(RollOffByOne) { base + 1 } else { base };
         let next = ActiveSegment::create(storage, &self.path, base, &self.options)?;
         let old = mem::replace(&mut writer.active, next);
-        let sealed = match storage.sync_dir(&self.path) {
+        let synced = if twin!(NewSegmentNotSynced) { Ok(()) } else { storage.sync_dir(&self.path) };
+        let sealed = match synced {
             Ok(()) => old.seal().map_err(|failure| (*failure.segment, failure.error)),
             Err(error) => Err((old, error.into())),
         };
@@ -122,7 +124,8 @@ impl PartitionLog {
                 return Err(error);
             }
         };
-        if let Err(error) = self.sync(&files) {
+        let synced = if twin!(CheckpointBeforeSync) { Ok(()) } else { self.sync(&files) };
+        if let Err(error) = synced {
             // What was lost stays lost, although a sync through other handles would say that all is well.
             self.writer.lock().state = WriterState::Failed;
             return Err(error);
@@ -323,7 +326,10 @@ impl PartitionLog {
         let mut epochs = super::LeaderEpochs::clone(&self.epochs.load());
         // Durable first, and the epochs last: a start that is not on disk is not shown, and terms that
         // end before the start do no harm.
-        self.dir.persist_one(&self.partition, PartitionState { log_start: to, ..self.state() })?;
+        if !twin!(StartNotPersisted) {
+            let state = PartitionState { log_start: to, ..self.state() };
+            self.dir.persist_one(&self.partition, state)?;
+        }
         self.tail.start_advanced(to);
         writer.producers.log_start_moved(to);
         if epochs.truncate_from_start(to) {

@@ -114,6 +114,10 @@ impl Tail {
             }
             state.active().written(bytes);
             state.marks.appended(end);
+            if twin!(DurableWhenWritten) {
+                let generation = state.marks.snapshot().generation;
+                state.marks.synced(end, generation);
+            }
             if self.durability == Durability::Written {
                 state.marks.high_watermark_moved(end);
             }

@@ -122,6 +122,9 @@ impl PartitionLog {
 
     /// Before anything goes, the checkpoints cease to speak of it (redpanda#31470).
     fn lower_checkpoint(&self, offset: Offset) -> Result<(), ChangeError> {
+        if twin!(CutBeforeCheckpoint) {
+            return Ok(());
+        }
         Ok(self.dir.persist_one(&self.partition, self.state().lowered_to(offset))?)
     }
 
@@ -142,7 +145,9 @@ impl PartitionLog {
         self.lower_checkpoint(end)?;
         writer.state = WriterState::Failed;
         // A seal speaks of a length that another batch may reach again.
-        writer.seals.retain(|base| base < target.base_offset());
+        if !twin!(SealsOutliveCut) {
+            writer.seals.retain(|base| base < target.base_offset());
+        }
         writer.seals.store(self.storage(), &self.path)?;
         self.announce_cut(&target, &removed, stays, end);
         self.remove_segments(writer, &removed)?;
@@ -152,8 +157,10 @@ impl PartitionLog {
         writer.active.truncate_to(end)?;
         let mut files = writer.active.index_files();
         files.push(writer.active.file().clone());
-        for result in self.storage().sync_all(&files, SyncKind::All) {
-            result?;
+        if !twin!(CutNotSynced) {
+            for result in self.storage().sync_all(&files, SyncKind::All) {
+                result?;
+            }
         }
         let set = kept.with_last(writer.active.segment().clone());
         self.settle(writer, set)?;
@@ -196,7 +203,11 @@ impl PartitionLog {
         removed: &[Arc<Segment>],
     ) -> Result<(), ChangeError> {
         let at = self.clock.monotonic().saturating_add(self.config.file_delete_delay);
-        for segment in removed.iter().rev() {
+        let mut order: Vec<_> = removed.iter().rev().collect();
+        if twin!(RemovedFromTheFront) {
+            order.reverse();
+        }
+        for segment in order {
             let base = segment.base_offset();
             writer.unsynced.retain(|other| other.base_offset() != base);
             writer.doomed.extend(segment.retire()?.into_iter().map(|path| (at, path)));

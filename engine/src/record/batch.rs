@@ -22,7 +22,7 @@ impl<'a> Batch<'a> {
         let needed = header.total_bytes();
         let bytes = bytes.get(..needed).ok_or(BatchError::Incomplete { needed, available })?;
         let expected = crc32c::crc32c(&bytes[CRC_FROM..]);
-        if expected != header.crc {
+        if expected != header.crc && !twin!(CrcUnchecked) {
             return Err(BatchError::Crc { expected, found: header.crc });
         }
         Ok(Self { bytes, header })

@@ -397,6 +397,9 @@ impl ActiveSegment {
 
     /// Cuts the log to what is published.
     fn trim(&mut self) -> Result<(), SegmentError> {
+        if self.tail == Tail::Reserved && twin!(ReserveNotTrimmed) {
+            return Ok(());
+        }
         if self.tail != Tail::Exact {
             self.file.set_len(self.len())?;
             self.tail = Tail::Exact;

@@ -72,7 +72,7 @@ impl Segment {
             Some(Err(SegmentError::Corrupt(_))) | None => false,
             Some(Err(error)) => return Err(error),
         };
-        Ok(confirmed.then(|| headers.back_to(entry.position)))
+        Ok((confirmed || twin!(IndexBelieved)).then(|| headers.back_to(entry.position)))
     }
 
     /// The first record, at `from` or behind, whose timestamp is `timestamp` or larger, with its

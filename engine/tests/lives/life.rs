@@ -92,6 +92,8 @@ pub(crate) struct Life {
     /// While the folder is open.
     dir: Option<Arc<LogDir>>,
     lies: bool,
+    /// Whether the last open found each log as a clean close leaves it.
+    opened_clean: bool,
     /// A fault has struck in the life before: a file beside the log may have to be made anew.
     outlives_fault: bool,
     tally: Tally,
@@ -132,6 +134,7 @@ impl Life {
             partitions: (0..count).map(|number| partition(number, &mut rng)).collect(),
             dir: None,
             lies: false,
+            opened_clean: false,
             outlives_fault: false,
             tally: Tally { lives: 1, ..Tally::default() },
             rng,
@@ -221,6 +224,7 @@ impl Life {
             partitions: self.partitions.clone(),
             dir: None,
             lies: false,
+            opened_clean: false,
             outlives_fault: true,
             tally: Tally::default(),
         }
@@ -230,8 +234,9 @@ impl Life {
         if fault.is_silent() {
             return self.check_honest();
         }
+        // The second time finds what the first one left, and some more: after a power cut, since what a
+        // recovery has kept is durable.
         for _ in 0..2 {
-            // The second time finds what the first one left, and some more.
             match self.open() {
                 Ok(()) => {}
                 Err(Stop::Wrong(what)) => return Err(what),
@@ -245,7 +250,7 @@ impl Life {
                 }
             }
             self.close_handles();
-            self.disk = self.disk.fork();
+            self.disk = self.disk.power_cut(Loss::Everything);
         }
         Ok(())
     }
@@ -316,6 +321,7 @@ impl Life {
         let storage = self.storage();
         let dir = LogDir::open(&storage, Path::new(ROOT), Strategy::SyncEach);
         let dir = Arc::new(self.settle(dir)?);
+        self.opened_clean = true;
         let may_be_damaged = self.lies || self.was_lied_to();
         if let Some(damaged) = dir.damaged().first().filter(|_| !may_be_damaged) {
             return Err(Stop::Wrong(format!("a checkpoint was damaged: {damaged}")));
@@ -324,6 +330,7 @@ impl Life {
             let Partition { name, config, .. } = &self.partitions[place];
             let log = UnrecoveredLog::open(&dir, name, config.clone(), self.clock.clone());
             let (log, report) = self.settle(log)?.recover().or_else(|error| self.refuse(&error))?;
+            self.opened_clean &= report.clean;
             let is_rebuilt =
                 !report.rebuilt.is_empty() && !self.outlives_fault && !self.has_struck();
             let may_be_damaged = self.lies || self.was_lied_to();
@@ -691,6 +698,9 @@ impl Life {
         self.open()?;
         if !self.dir().was_closed_cleanly() {
             return Err(Stop::Wrong("a clean close left no marker".into()));
+        }
+        if !self.opened_clean && !self.has_struck() {
+            return Err(Stop::Wrong("what was closed cleanly was not found so".into()));
         }
         self.tally.clean_reopens += 1;
         Ok(())

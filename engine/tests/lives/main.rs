@@ -6,3 +6,5 @@ mod life;
 mod model;
 mod power_cuts;
 mod seeds;
+#[cfg(feature = "twins")]
+mod twins;

@@ -173,6 +173,9 @@ impl ProducerAppend {
             return Ok(Check::New);
         }
         if self.origin == Origin::Client {
+            if twin!(RepeatsAccepted) {
+                return Ok(Check::New);
+            }
             if let Some(first_copy) = known.and_then(|entry| find_duplicate(&entry, header)) {
                 return Ok(first_copy);
             }

@@ -1,0 +1,106 @@
+//! Planted bugs: each is a mistake that a storage engine is known to make, here or elsewhere. A test that
+//! never failed proves nothing, so the tests under `tests/lives` run with each of them planted, and must
+//! fail (`cargo test -p trunkline --features twins --test lives twins`).
+//!
+//! Without the feature `twins` none of this is compiled; the places that ask are `false`.
+
+use std::cell::Cell;
+
+/// A planted bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Twin {
+    /// A commit syncs nothing and says that it did.
+    NoSyncOfLog,
+    /// Records count as durable as soon as they are written.
+    DurableWhenWritten,
+    /// A failed sync is tried again, and believed (cockroach#37102).
+    FailedSyncTriedAgain,
+    /// A small file gets its name before its bytes are synced.
+    RenameBeforeSync,
+    /// A small file's new name is not synced.
+    RenameNotSynced,
+    /// A new segment's names are not synced.
+    NewSegmentNotSynced,
+    /// A roll does not sync the segment before it, although recovery relies on it.
+    RollWithoutSync,
+    /// The next segment is named one offset too high.
+    RollOffByOne,
+    /// Reserved space is left behind the batches when a segment is sealed (LavinMQ#384).
+    ReserveNotTrimmed,
+    /// A checkpoint counts before the indexes below it are synced.
+    CheckpointBeforeSync,
+    /// The log is cut while the checkpoints still speak of what goes (redpanda#31470).
+    CutBeforeCheckpoint,
+    /// A truncation is not synced.
+    CutNotSynced,
+    /// Segments are removed from the first to the last, so that a crash leaves a hole.
+    RemovedFromTheFront,
+    /// What is known of sealed segments outlives a truncation into them.
+    SealsOutliveCut,
+    /// Snapshots of producers outlive the records that they speak of.
+    SnapshotsOutliveCut,
+    /// The new log start is shown before it is on disk.
+    StartNotPersisted,
+    /// Where a leader's term begins is not written (KAFKA-16541's other half).
+    EpochsNotStored,
+    /// A producer's repeated send is appended again.
+    RepeatsAccepted,
+    /// A batch is believed without its checksum.
+    CrcUnchecked,
+    /// Recovery leaves a torn tail where it is.
+    TornTailKept,
+    /// Recovery believes what the page cache shows after a failed sync.
+    RecoveryThroughCache,
+    /// Readers believe an index entry over the log (iggy#3946).
+    IndexBelieved,
+    /// A batch that is fetched is not held against the offset that it must have.
+    OffsetUnchecked,
+}
+
+impl Twin {
+    /// All of them.
+    pub const ALL: [Self; 23] = [
+        Self::NoSyncOfLog,
+        Self::DurableWhenWritten,
+        Self::FailedSyncTriedAgain,
+        Self::RenameBeforeSync,
+        Self::RenameNotSynced,
+        Self::NewSegmentNotSynced,
+        Self::RollWithoutSync,
+        Self::RollOffByOne,
+        Self::ReserveNotTrimmed,
+        Self::CheckpointBeforeSync,
+        Self::CutBeforeCheckpoint,
+        Self::CutNotSynced,
+        Self::RemovedFromTheFront,
+        Self::SealsOutliveCut,
+        Self::SnapshotsOutliveCut,
+        Self::StartNotPersisted,
+        Self::EpochsNotStored,
+        Self::RepeatsAccepted,
+        Self::CrcUnchecked,
+        Self::TornTailKept,
+        Self::RecoveryThroughCache,
+        Self::IndexBelieved,
+        Self::OffsetUnchecked,
+    ];
+
+    /// Plants this bug in all that the calling thread does, in place of the one before.
+    pub fn plant(self) {
+        PLANTED.set(Some(self));
+    }
+
+    /// Takes the planted bug out.
+    pub fn uproot() {
+        PLANTED.set(None);
+    }
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Twin>> = const { Cell::new(None) };
+}
+
+pub(crate) fn is_planted(twin: Twin) -> bool {
+    PLANTED.get() == Some(twin)
+}
