@@ -270,10 +270,13 @@ impl UnrecoveredLog {
         mut sealed: Vec<Arc<Segment>>,
         checked: &Checked,
     ) -> Result<Recovered, OpenError> {
-        let later = &folder.logs[found.place + 1..];
+        // A segment that a gap precedes stands behind the damage itself.
+        let is_gap = found.valid_end == 0 && found.next != found.base;
+        let later = &folder.logs[found.place + usize::from(!is_gap)..];
+        let later_segments = later.iter().any(|(_, len)| *len > 0);
         let durable_end = self.durable_end();
         let deleted = self.deleted_below();
-        if later.is_empty()
+        if !later_segments
             && found.damage.is_torn_tail()
             && found.next < deleted
             && durable_end <= deleted
@@ -285,7 +288,7 @@ impl UnrecoveredLog {
             valid_until: found.next,
             durable_end,
             reach: found.reach(later),
-            later_segments: later.iter().any(|(_, len)| *len > 0),
+            later_segments,
             durability: self.promised()?,
             on_damage: self.config.on_damage,
         });
@@ -305,7 +308,6 @@ impl UnrecoveredLog {
             verdict == Verdict::CutAndKeepAside,
         )?;
         // A segment that a gap precedes goes whole: the one before it is appended to again.
-        let is_gap = found.valid_end == 0 && found.next != found.base;
         let active = match sealed.pop_if(|_| is_gap) {
             Some(before) => {
                 remove_segment(self.storage(), &self.path, found.base)?;
