@@ -305,6 +305,18 @@ pub struct StartState {
     pub state: Option<PartitionState>,
 }
 
+impl StartState {
+    /// Below, everything was durable: as our state says it. Kafka, closing cleanly, syncs each log up to
+    /// the recovery point that it leaves.
+    pub(super) fn durable_end(&self) -> Offset {
+        match self.state {
+            Some(state) => state.durable_end,
+            None if self.clean => self.recovery_point,
+            None => 0,
+        }
+    }
+}
+
 /// Kafka's log start stands above ours in a folder that we closed: a flipped bit, or another
 /// program's deletion. To believe it could hide records, not to could bring deleted ones back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use super::bench::{Bench, ROOT, batch, batch_of, one, partition, small};
 use crate::{
     io::{Loss, Open, Storage, SyncKind},
-    log::{AppendError, ChangeError, ClosedLog, LogConfig},
+    log::{AppendError, ChangeError, ClosedLog, LogConfig, OnDamage},
     segment::{Suffix, file_path},
     types::{Durability, Offset},
 };
@@ -330,4 +330,33 @@ fn a_cut_behind_the_back_of_a_closed_folder_is_no_damage() {
     assert_eq!(bench.offsets(), (0..8).collect::<Vec<_>>());
     bench.append_each(8..12);
     assert_eq!(bench.cut_power(Loss::Everything).offsets(), (0..12).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_another_program_closed_was_durable_although_a_segment_is_in_doubt() {
+    use crate::log::checkpoint::{RECOVERY_POINTS, read_offsets};
+    for on_damage in [OnDamage::Refuse, OnDamage::Cut] {
+        let bench = Bench::new(LogConfig { on_damage, ..written() });
+        bench.append_each(0..14);
+        bench.close();
+        // Our state is lost: Kafka's files say that the folder was closed cleanly.
+        let (storage, root) = (bench.storage(), std::path::Path::new(ROOT));
+        storage.remove_file(&root.join(crate::log::state::STATE_FILE)).unwrap();
+        let bases = bench.bases();
+        let path = file_path(bench.log.path(), bases[bases.len() - 2], Suffix::Log);
+        let file = storage.open(&path, Open::Write).unwrap();
+        file.set_len(file.len().unwrap() - one()).unwrap();
+        file.sync(SyncKind::All).unwrap();
+        let bench = bench.kill();
+        let report = &bench.report;
+        if on_damage == OnDamage::Refuse {
+            assert!(report.cut.is_none() && report.damage.len() == 1, "{report:?}");
+            assert_eq!(bench.bases()[..bases.len()], bases);
+            continue;
+        }
+        let cut = report.cut.as_ref().unwrap();
+        assert_eq!((cut.offset, cut.kept_aside.len()), (bases[bases.len() - 1] - 1, 1));
+        let points = read_offsets(&bench.storage(), &root.join(RECOVERY_POINTS)).unwrap().unwrap();
+        assert!(points[&partition()] <= cut.offset, "vouches for what was cut: {points:?}");
+    }
 }
