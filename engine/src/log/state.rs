@@ -289,6 +289,14 @@ impl Witnesses {
     }
 }
 
+impl Witnesses {
+    /// Whether another program has closed the folder since we used it.
+    pub(super) fn is_overtaken(&self) -> bool {
+        let is_open = self.state.as_ref().is_some_and(|state| state.closed == Closed::Open);
+        is_open && self.clean_marker
+    }
+}
+
 /// What a partition's recovery starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartState {
@@ -385,8 +393,7 @@ fn own_state(
     partition: &TopicPartition,
 ) -> Option<(Closed, PartitionState)> {
     let state = witnesses.state.as_ref()?;
-    let overtaken = state.closed == Closed::Open && witnesses.clean_marker;
-    let mut ours = *state.partitions.get(partition).filter(|_| !overtaken)?;
+    let mut ours = *state.partitions.get(partition).filter(|_| !witnesses.is_overtaken())?;
     if let Some(theirs) = witnesses.recovery_points.offset(partition)
         && theirs < ours.recovery_point
         && state.closed == Closed::Clean

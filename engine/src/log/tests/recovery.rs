@@ -360,3 +360,30 @@ fn what_another_program_closed_was_durable_although_a_segment_is_in_doubt() {
         assert!(points[&partition()] <= cut.offset, "vouches for what was cut: {points:?}");
     }
 }
+
+#[test]
+fn another_programs_close_is_believed_wherever_an_open_after_it_is_cut_off() {
+    use crate::log::checkpoint::{
+        LOG_STARTS, RECOVERY_POINTS, write_clean_shutdown, write_offsets,
+    };
+    let bench = Bench::new(small());
+    bench.append_each(0..14);
+    bench.checkpoint();
+    // We crash; another program opens the folder, deletes records, and closes it.
+    let (storage, root) = (bench.storage(), std::path::Path::new(ROOT));
+    for (name, offset) in [(LOG_STARTS, 6), (RECOVERY_POINTS, 14)] {
+        write_offsets(&storage, &root.join(name), &[(partition(), offset)].into()).unwrap();
+    }
+    write_clean_shutdown(&storage, root).unwrap();
+    let Bench { disk, clock, config, .. } = bench;
+    let mut cut_off = 0;
+    for operations in 0..40 {
+        let disk = disk.power_cut(Loss::Everything);
+        disk.power_off_after(operations);
+        cut_off += usize::from(Bench::open(&disk, clock.clone(), config.clone()).is_err());
+        let disk = disk.power_cut(Loss::Everything);
+        let bench = Bench::open(&disk, clock.clone(), config.clone()).unwrap();
+        assert_eq!(bench.offsets(), (6..14).collect::<Vec<_>>(), "{operations}");
+    }
+    assert!((9..40).contains(&cut_off), "{cut_off}");
+}
