@@ -193,6 +193,31 @@ fn a_deletion_that_fails_acknowledges_nothing_that_the_next_open_forgets() {
 }
 
 #[test]
+fn a_log_that_a_failed_sync_ended_is_not_checkpointed_over_and_over() {
+    let mut ended = 0;
+    for nth in 1..12 {
+        let disk = ForgetfulDisk::new();
+        let engine = open(&disk);
+        let config = TopicConfig::default().segment_bytes(200).retention_ms(-1);
+        let topic = engine.create_topic("kept", 1, config).unwrap();
+        (0..9).for_each(|_| fill(&topic));
+        disk.fail_sync(nth);
+        engine.keep_house(Duration::ZERO);
+        disk.fail_sync(u64::MAX);
+        if topic.partitions()[0].check_appends().is_ok() {
+            continue;
+        }
+        ended += 1;
+        let before = disk.operations();
+        for _ in 0..3 {
+            engine.keep_house(Duration::ZERO);
+        }
+        assert_eq!(disk.operations(), before, "sync {nth}");
+    }
+    assert!(ended > 2, "{ended}");
+}
+
+#[test]
 fn a_recovery_reads_no_segment_that_was_sealed_and_checkpointed() {
     const SEGMENT: u64 = 1 << 20;
     let disk = ForgetfulDisk::new();

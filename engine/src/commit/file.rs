@@ -1,6 +1,10 @@
 //! One file's written end and durable end.
 
-use std::{path::PathBuf, sync::Arc, task::Poll};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    task::{Poll, Waker},
+};
 
 use parking_lot::Mutex;
 
@@ -107,13 +111,16 @@ impl CommitFile {
     /// # Panics
     /// When `end` lies beyond the written end.
     pub fn reset(&self, end: u64) {
+        wake_all(self.reset_quietly(end));
+    }
+
+    /// [`CommitFile::reset`] for a caller that holds a lock: [`wake_all`] is called without it.
+    pub(crate) fn reset_quietly(&self, end: u64) -> Vec<Waker> {
         let mut state = self.state.lock();
         assert!(end <= state.written, "cut to {end}, beyond the written end {}", state.written);
         state.written = end;
         state.generation += 1;
-        let cut_off = self.durable.reset_quietly(end as i64);
-        drop(state);
-        wake_all(cut_off);
+        self.durable.reset_quietly(end as i64)
     }
 
     /// Begins to wait for `end`, unless those bytes are gone already. Atomic with

@@ -13,7 +13,9 @@ mod polled;
 mod tests;
 
 use std::{
+    future::poll_fn,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -186,9 +188,11 @@ impl Consumer {
     }
 
     /// Waits for records, at most `timeout`: nothing came then where [`Polled::is_empty`]. Waits for
-    /// `fetch.min.bytes` at most `fetch.max.wait.ms` of it. The positions move behind what is given.
+    /// `fetch.min.bytes` at most `fetch.max.wait.ms` of it. The positions move behind what is given, and
+    /// behind what is passed over: of that `fetch.max.bytes` or so, however short the `timeout`.
     pub fn poll(&mut self, timeout: Duration) -> Result<Polled, PollError> {
         let start = Instant::now();
+        let passed_before = self.metrics.bytes.get();
         let deadline = start.checked_add(timeout);
         let patience = start.checked_add(timeout.min(self.options.fetch_max_wait));
         let mut wanted = self.options.fetch_min_bytes;
@@ -200,6 +204,10 @@ impl Consumer {
             }
             let polled = self.take()?;
             if polled.says_something() || (outcome.is_none() && until == deadline) {
+                return Ok(polled);
+            }
+            let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if is_late && self.has_passed_enough(passed_before) {
                 return Ok(polled);
             }
             if self.is_idle() {
@@ -215,6 +223,7 @@ impl Consumer {
     /// instance by a runtime's timeout: nothing is lost, and `poll(Duration::ZERO)` gives what came.
     /// Ready at once, without records, where all partitions are paused.
     pub async fn poll_async(&mut self) -> Result<Polled, PollError> {
+        let mut passed_before = self.metrics.bytes.get();
         loop {
             let wanted = self.options.fetch_min_bytes;
             if !self.is_idle() {
@@ -224,7 +233,17 @@ impl Consumer {
             if polled.says_something() || self.is_idle() {
                 return Ok(polled);
             }
+            if self.has_passed_enough(passed_before) {
+                // Others are to run, and a timeout is to be noticed.
+                passed_before = self.metrics.bytes.get();
+                pause().await;
+            }
         }
+    }
+
+    /// Whether so much was fetched since, and passed over, that it is time to look at the time.
+    fn has_passed_enough(&self, before: u64) -> bool {
+        self.metrics.bytes.get() - before >= self.options.fetch_max_bytes as u64
     }
 
     /// What happened so far.
@@ -389,4 +408,17 @@ impl Consumer {
         let ready = self.assigned.iter().filter(|assigned| !assigned.paused);
         ready.fold(Ahead::default(), |sum, assigned| sum + assigned.ahead())
     }
+}
+
+/// Lets the task's runtime do other work before it goes on.
+async fn pause() {
+    let mut is_over = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut is_over, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

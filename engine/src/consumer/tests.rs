@@ -1,8 +1,11 @@
 //! The consumer against a partition's log.
 
 use std::{
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -568,4 +571,59 @@ fn a_poll_goes_on_behind_what_it_passes_over() {
     // A poll that only passes over what is left moves behind it.
     assert!(stable.poll(NOW).unwrap().is_empty());
     assert_eq!(stable.position(&place), Some(153));
+}
+
+/// Counts the calls of a waker.
+struct Calls(AtomicUsize);
+
+impl Wake for Calls {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_poll_passes_over_no_more_than_its_time_and_a_fetch_allow() {
+    let topic = topic(1);
+    let log = &topic.partitions()[0];
+    for _ in 0..50 {
+        follow(log, 1, &["a", "b", "c"]);
+    }
+    end(log, 1, Marker::Abort);
+    fill(log, "none", 1, 1); // 151
+    let options = earliest().isolation(IsolationLevel::ReadCommitted);
+    let mut stable = consumer(options.max_partition_fetch_bytes(300).fetch_max_bytes(600), &topic);
+    let place = log.partition().clone();
+    let mut polls = 0;
+    let found = loop {
+        let before = stable.position(&place).unwrap();
+        let polled = stable.poll(NOW).unwrap();
+        let passed = stable.position(&place).unwrap() - before;
+        assert!((1..40).contains(&passed), "each gets on, a little: {passed}");
+        polls += 1;
+        if !polled.is_empty() {
+            break offsets(polled);
+        }
+    };
+    assert_eq!(found, [151]);
+    assert!(polls > 4, "{polls}");
+    stable.seek(&place, Seek::Beginning).unwrap();
+    let patient = stable.poll(Duration::from_mins(1)).unwrap();
+    assert_eq!(offsets(patient), [151], "who has time hears of it at once");
+
+    // A task lets others run meanwhile, and asks to be polled again.
+    stable.seek(&place, Seek::Beginning).unwrap();
+    let calls = Arc::new(Calls(0.into()));
+    let waker = Waker::from(calls.clone());
+    let mut context = Context::from_waker(&waker);
+    let mut polling = Box::pin(stable.poll_async());
+    let mut pauses = 0;
+    let polled = loop {
+        match polling.as_mut().poll(&mut context) {
+            Poll::Ready(polled) => break polled.unwrap(),
+            Poll::Pending => pauses += 1,
+        }
+        assert_eq!(calls.0.load(Ordering::Relaxed), pauses);
+    };
+    assert_eq!((offsets(polled), pauses > 2), (vec![151], true));
 }

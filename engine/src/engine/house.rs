@@ -87,20 +87,19 @@ impl Shared {
 
     /// Raises the recovery points of these logs and writes them.
     fn checkpoint(&self, logs: &[(Arc<Topic>, Arc<PartitionLog>)]) {
-        if logs.is_empty() {
-            return;
-        }
+        let mut has_told = false;
         for (_, log) in logs {
             match log.checkpoint() {
-                // Closed: its topic was deleted meanwhile, and is not spoken of again.
-                Ok(_) | Err(ChangeError::Closed) => {}
+                Ok(_) => has_told = true,
+                // Its topic was deleted meanwhile, and is not spoken of again; or it takes no changes.
+                Err(ChangeError::Closed) => {}
                 Err(error) => {
                     tracing::error!(partition = %log.partition(), %error, "checkpoint failed");
                 }
             }
         }
         let _registry = self.registry.lock();
-        if self.is_closed() {
+        if !has_told || self.is_closed() {
             return;
         }
         for dir in &self.dirs {

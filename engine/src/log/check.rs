@@ -123,22 +123,12 @@ impl UnrecoveredLog {
     /// segment goes on at that offset, so the file was not trimmed yet when it was rolled; or the rest
     /// is what `preallocate` reserved.
     fn is_reserve(&self, damage: &Damage, next: Offset, following: Option<Offset>) -> bool {
-        let durable = self.durable_end();
+        let durable = self.durable_end;
         damage.is_torn_tail()
             && match following {
                 Some(following) => following == next,
                 None => self.config.preallocate && damage.all_zero && next >= durable,
             }
-    }
-
-    /// Below, everything was durable: as our state says it. Kafka, closing cleanly, syncs each log up to
-    /// the recovery point that it leaves.
-    fn durable_end(&self) -> Offset {
-        match self.start.state {
-            Some(state) => state.durable_end,
-            None if self.start.clean => self.start.recovery_point,
-            None => 0,
-        }
     }
 
     /// Every byte was checked; what is left to see is whether there are enough of them.
@@ -150,7 +140,7 @@ impl UnrecoveredLog {
         active: ActiveSegment,
         seals: &mut Seals,
     ) -> Result<Recovered, OpenError> {
-        let durable = self.durable_end();
+        let durable = self.durable_end;
         if let Some(state) = self.start.state
             && active.next_offset() < state.log_start
             && active.next_offset() != state.log_end
@@ -271,10 +261,13 @@ impl UnrecoveredLog {
         mut sealed: Vec<Arc<Segment>>,
         checked: &Checked,
     ) -> Result<Recovered, OpenError> {
-        let later = &folder.logs[found.place + 1..];
-        let durable_end = self.durable_end();
+        // A segment that a gap precedes stands behind the damage itself.
+        let is_gap = found.valid_end == 0 && found.next != found.base;
+        let later = &folder.logs[found.place + usize::from(!is_gap)..];
+        let later_segments = later.iter().any(|(_, len)| *len > 0);
+        let durable_end = self.durable_end;
         let deleted = self.deleted_below();
-        if later.is_empty()
+        if !later_segments
             && found.damage.is_torn_tail()
             && found.next < deleted
             && durable_end <= deleted
@@ -286,7 +279,7 @@ impl UnrecoveredLog {
             valid_until: found.next,
             durable_end,
             reach: found.reach(later),
-            later_segments: later.iter().any(|(_, len)| *len > 0),
+            later_segments,
             durability: self.promised()?,
             on_damage: self.config.on_damage,
         });
@@ -306,7 +299,6 @@ impl UnrecoveredLog {
             verdict == Verdict::CutAndKeepAside,
         )?;
         // A segment that a gap precedes goes whole: the one before it is appended to again.
-        let is_gap = found.valid_end == 0 && found.next != found.base;
         let active = match sealed.pop_if(|_| is_gap) {
             Some(before) => {
                 remove_segment(self.storage(), &self.path, found.base)?;
@@ -338,7 +330,9 @@ impl UnrecoveredLog {
             log_end: start.recovery_point,
             epochs_crc: None,
         });
-        if start.recovery_point.max(state.durable_end).max(state.log_start) > end {
+        // Without a state of ours Kafka's checkpoint stands as it was found, which may be higher.
+        let claimed = start.recovery_point.max(state.durable_end).max(state.log_start);
+        if claimed > end || start.state.is_none() {
             let log_start = state.log_start.min(end);
             let state = PartitionState { log_start, ..state.lowered_to(end) };
             self.dir.persist_one(&self.partition, state)?;
@@ -390,7 +384,7 @@ impl UnrecoveredLog {
                 resumes_at: None,
             });
         }
-        let durable = self.durable_end();
+        let durable = self.durable_end;
         let mut base = end.max(durable);
         // A last segment with bytes but without a batch stays as it is, before the new one.
         if let Some((last, len)) = folder.logs.last()

@@ -126,8 +126,15 @@ impl LogDir {
             writing: Mutex::new(Writing { states, lock: Some(lock) }),
             forgotten: Mutex::default(),
         };
-        remove_clean_shutdown(storage, path)?;
-        dir.write_state(Closed::Open, &dir.writing.lock().states)?;
+        let mark = || dir.write_state(Closed::Open, &dir.writing.lock().states);
+        if dir.found.is_overtaken() {
+            // Our old lines go before what tells that they are old.
+            mark()?;
+            remove_clean_shutdown(storage, path)?;
+        } else {
+            remove_clean_shutdown(storage, path)?;
+            mark()?;
+        }
         Ok(dir)
     }
 

@@ -34,6 +34,8 @@ pub struct UnrecoveredLog {
     pub(super) config: LogConfig,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) start: StartState,
+    /// Below, everything was durable when the folder was left, as far as is known.
+    pub(super) durable_end: Offset,
     pub(super) options: SegmentOptions,
 }
 
@@ -137,8 +139,9 @@ impl UnrecoveredLog {
             ..SegmentOptions::default()
         };
         let start = dir.start_state(partition)?;
+        let durable_end = start.durable_end();
         let (dir, partition) = (dir.clone(), partition.clone());
-        Ok(Self { dir, partition, path, config, clock, start, options })
+        Ok(Self { dir, partition, path, config, clock, start, durable_end, options })
     }
 
     /// Loads what a clean close left, or checks what a crash left from the recovery point on.

@@ -295,6 +295,14 @@ impl Witnesses {
     }
 }
 
+impl Witnesses {
+    /// Whether another program has closed the folder since we used it.
+    pub(super) fn is_overtaken(&self) -> bool {
+        let is_open = self.state.as_ref().is_some_and(|state| state.closed == Closed::Open);
+        is_open && self.clean_marker
+    }
+}
+
 /// What a partition's recovery starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartState {
@@ -309,6 +317,18 @@ pub struct StartState {
     /// Our own numbers, where `trunkline-state` has them and speaks for the folder as it is. Unless
     /// `clean` they may be overtaken: durable end and log end are then lower bounds.
     pub state: Option<PartitionState>,
+}
+
+impl StartState {
+    /// Below, everything was durable: as our state says it. Kafka, closing cleanly, syncs each log up to
+    /// the recovery point that it leaves.
+    pub(super) fn durable_end(&self) -> Offset {
+        match self.state {
+            Some(state) => state.durable_end,
+            None if self.clean => self.recovery_point,
+            None => 0,
+        }
+    }
 }
 
 /// Kafka's log start stands above ours in a folder that we closed: a flipped bit, or another
@@ -379,8 +399,7 @@ fn own_state(
     partition: &TopicPartition,
 ) -> Option<(Closed, PartitionState)> {
     let state = witnesses.state.as_ref()?;
-    let overtaken = state.closed == Closed::Open && witnesses.clean_marker;
-    let mut ours = *state.partitions.get(partition).filter(|_| !overtaken)?;
+    let mut ours = *state.partitions.get(partition).filter(|_| !witnesses.is_overtaken())?;
     if let Some(theirs) = witnesses.recovery_points.offset(partition)
         && theirs < ours.recovery_point
         && state.closed == Closed::Clean

@@ -198,15 +198,17 @@ impl Tail {
         let mut state = self.state.lock();
         state.marks.truncated_to(offset);
         state.transactions = None;
-        let (wakers, files) = (self.lower_readable(&state), state.files.clone());
-        drop(state);
-        wake_all(wakers);
-        for file in files {
+        let mut wakers = self.lower_readable(&state);
+        // Under the lock: a plan made in between would wait for bytes that go, and say so of records
+        // that stay.
+        for file in &state.files {
             let end = new_end(file.file());
             if end < file.written_end() {
-                file.reset(end);
+                wakers.extend(file.reset_quietly(end));
             }
         }
+        drop(state);
+        wake_all(wakers);
     }
 
     /// The cut is durable; `active` is appended to from now on, `transactions` are those that are left.

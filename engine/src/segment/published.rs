@@ -65,6 +65,8 @@ impl Published {
     /// Whether bytes read under `view` still are what the log holds: a truncation is published before
     /// it touches the file.
     pub(super) fn is_current(&self, view: &View) -> bool {
+        // Whoever has read bytes of behind a truncation sees it here.
+        fence(Ordering::Acquire);
         self.ends.word(TRUNCATIONS) as u64 == view.truncations
     }
 
@@ -90,6 +92,8 @@ impl Published {
     /// All from `len` and `next_offset` on is about to be cut off.
     pub(super) fn truncated(&self, len: u64, next_offset: Offset) {
         self.ends.update(|[_, _, truncations]| [len as i64, next_offset, truncations + 1]);
+        // Seen before what is done to the file from now on: no store orders what follows it.
+        fence(Ordering::Release);
     }
 
     /// The largest timestamp, `None` where it was not looked for yet.
@@ -152,7 +156,7 @@ impl<const N: usize> Together<N> {
             // Alone, a word that is read says no less than what was done before it was written.
             word.store(value, Ordering::Release);
         }
-        // In one order with the file operations that follow and with `word`.
+        // In one order with `word`.
         self.sequence.store(sequence + 2, Ordering::SeqCst);
     }
 

@@ -428,3 +428,31 @@ fn what_was_only_written_is_cut_with_all_behind_it() {
     bench.append_each(3..9);
     assert_eq!(bench.kill().offsets(), (0..9).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_last_segment_behind_a_gap_is_not_taken_for_a_torn_tail() {
+    for durability in [Durability::Durable, Durability::Written] {
+        let bench = Bench::new(LogConfig { durability, ..small() });
+        bench.append_each(0..14);
+        let bases = bench.bases();
+        // No checkpoint: that the records were durable shows in there being a later segment.
+        let [.., before, last] = bases[..] else { panic!("{bases:?}") };
+        let storage = bench.storage();
+        let name = file_path(bench.log.path(), before, Suffix::Log);
+        let file = storage.open(&name, Open::Write).unwrap();
+        file.set_len(file.len().unwrap() - one()).unwrap();
+        file.sync(SyncKind::All).unwrap();
+        let bench = bench.kill();
+        let report = &bench.report;
+        match durability {
+            Durability::Durable => {
+                assert!(report.cut.is_none() && report.damage.len() == 1, "{report:?}");
+                assert_eq!(bench.offsets_from(last), (last..14).collect::<Vec<_>>());
+            }
+            Durability::Written => {
+                let cut = report.cut.as_ref().unwrap();
+                assert_eq!((cut.offset, cut.kept_aside.len()), (last - 1, 1), "{report:?}");
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use super::bench::{Bench, ROOT, batch, batch_of, one, partition, small};
 use crate::{
     io::{Loss, Open, Storage, SyncKind},
-    log::{AppendError, ChangeError, ClosedLog, LogConfig},
+    log::{AppendError, ChangeError, ClosedLog, LogConfig, OnDamage},
     segment::{Suffix, file_path},
     types::{Durability, Offset},
 };
@@ -330,4 +330,60 @@ fn a_cut_behind_the_back_of_a_closed_folder_is_no_damage() {
     assert_eq!(bench.offsets(), (0..8).collect::<Vec<_>>());
     bench.append_each(8..12);
     assert_eq!(bench.cut_power(Loss::Everything).offsets(), (0..12).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_another_program_closed_was_durable_although_a_segment_is_in_doubt() {
+    use crate::log::checkpoint::{RECOVERY_POINTS, read_offsets};
+    for on_damage in [OnDamage::Refuse, OnDamage::Cut] {
+        let bench = Bench::new(LogConfig { on_damage, ..written() });
+        bench.append_each(0..14);
+        bench.close();
+        // Our state is lost: Kafka's files say that the folder was closed cleanly.
+        let (storage, root) = (bench.storage(), std::path::Path::new(ROOT));
+        storage.remove_file(&root.join(crate::log::state::STATE_FILE)).unwrap();
+        let bases = bench.bases();
+        let path = file_path(bench.log.path(), bases[bases.len() - 2], Suffix::Log);
+        let file = storage.open(&path, Open::Write).unwrap();
+        file.set_len(file.len().unwrap() - one()).unwrap();
+        file.sync(SyncKind::All).unwrap();
+        let bench = bench.kill();
+        let report = &bench.report;
+        if on_damage == OnDamage::Refuse {
+            assert!(report.cut.is_none() && report.damage.len() == 1, "{report:?}");
+            assert_eq!(bench.bases()[..bases.len()], bases);
+            continue;
+        }
+        let cut = report.cut.as_ref().unwrap();
+        assert_eq!((cut.offset, cut.kept_aside.len()), (bases[bases.len() - 1] - 1, 1));
+        let points = read_offsets(&bench.storage(), &root.join(RECOVERY_POINTS)).unwrap().unwrap();
+        assert!(points[&partition()] <= cut.offset, "vouches for what was cut: {points:?}");
+    }
+}
+
+#[test]
+fn another_programs_close_is_believed_wherever_an_open_after_it_is_cut_off() {
+    use crate::log::checkpoint::{
+        LOG_STARTS, RECOVERY_POINTS, write_clean_shutdown, write_offsets,
+    };
+    let bench = Bench::new(small());
+    bench.append_each(0..14);
+    bench.checkpoint();
+    // We crash; another program opens the folder, deletes records, and closes it.
+    let (storage, root) = (bench.storage(), std::path::Path::new(ROOT));
+    for (name, offset) in [(LOG_STARTS, 6), (RECOVERY_POINTS, 14)] {
+        write_offsets(&storage, &root.join(name), &[(partition(), offset)].into()).unwrap();
+    }
+    write_clean_shutdown(&storage, root).unwrap();
+    let Bench { disk, clock, config, .. } = bench;
+    let mut cut_off = 0;
+    for operations in 0..40 {
+        let disk = disk.power_cut(Loss::Everything);
+        disk.power_off_after(operations);
+        cut_off += usize::from(Bench::open(&disk, clock.clone(), config.clone()).is_err());
+        let disk = disk.power_cut(Loss::Everything);
+        let bench = Bench::open(&disk, clock.clone(), config.clone()).unwrap();
+        assert_eq!(bench.offsets(), (6..14).collect::<Vec<_>>(), "{operations}");
+    }
+    assert!((9..40).contains(&cut_off), "{cut_off}");
 }

@@ -286,3 +286,27 @@ fn no_truncation_makes_a_committer_believe_in_records_that_are_gone() {
         assert!(told.iter().any(|it| !it.certain.is_empty()), "the threads met");
     }
 }
+
+#[test]
+fn a_commit_plans_no_byte_that_a_cut_behind_it_takes() {
+    let bench = Bench::new(small());
+    bench.append_each(0..2);
+    let kept = bench.log.append(vec![batch(&["0002"])], 1).unwrap().end;
+    bench.append(&["0003"]);
+    let plan = thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let planner = || {
+            let (tell, log) = (tell.clone(), bench.log.clone());
+            move || tell.send(log.tail.plan(kept).unwrap().unwrap()).unwrap()
+        };
+        let early = std::cell::Cell::new(None);
+        bench.log.tail.truncating(3, |_| {
+            scope.spawn(planner());
+            early.set(told.recv_timeout(Duration::from_millis(100)).ok());
+            3 * one()
+        });
+        early.take().unwrap_or_else(|| told.recv().unwrap())
+    });
+    assert_eq!(plan.covers, 3);
+    bench.dir.commit().commit(&plan.targets).unwrap();
+}
