@@ -43,7 +43,11 @@ impl UnrecoveredLog {
         let found = loop {
             let found = scanner.advance(start, deleted)?;
             let Some(damage) = &found.damage else { break found };
-            let resumes = damage.resumes_at.filter(|_| found.next_offset < deleted);
+            // Bytes before a segment's very first batch hold no record, deleted or not: they are damage
+            // like any other.
+            let resumes = damage
+                .resumes_at
+                .filter(|(_, header)| found.next_offset < deleted && header.base_offset > base);
             if resumes.is_none() && (!is_deleted || following == Some(found.next_offset)) {
                 break found;
             }

@@ -51,6 +51,27 @@ fn every_fault_at_every_call_loses_nothing_and_tells_no_lie() {
     assert!(struck.values().all(|count| *count > 20), "{struck:?}");
 }
 
+/// Runs that went wrong once: the life, the call, the fault, and what was mended then.
+const ONCE_FAILED: [(u64, u64, Fault, &str); 2] = [
+    (0, 1030, Fault::NoSpace, "a failed append left the leader epochs of its batches behind"),
+    (
+        3,
+        639,
+        Fault::Misdirected,
+        "bytes before a segment's first batch became a segment of its name",
+    ),
+];
+
+#[test]
+fn runs_that_once_went_wrong_go_well() {
+    for (seed, call, fault, what) in ONCE_FAILED {
+        let (_, failures) = over_seeds(seed..seed + 1, |seed| {
+            Life::new(seed).run_with_fault(STEPS, call, fault).map(drop)
+        });
+        assert!(failures.is_empty(), "{what}:\n{}", shown(&failures));
+    }
+}
+
 #[test]
 fn the_same_seed_makes_the_same_calls() {
     for seed in 0..20 {
