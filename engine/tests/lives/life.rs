@@ -79,6 +79,7 @@ enum Stop {
     Wrong(String),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Life {
     rng: Rng,
     disk: ForgetfulDisk,

@@ -74,6 +74,8 @@ fn live(
 ) -> (Tally, Vec<(u64, String)>) {
     let (tallies, failures) = over_seeds(seeds, life);
     let mut sum = Tally::default();
-    tallies.iter().for_each(|tally| sum.add(tally));
+    for tally in &tallies {
+        sum.add(tally);
+    }
     (sum, failures)
 }
