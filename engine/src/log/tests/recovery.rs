@@ -362,6 +362,26 @@ fn what_another_program_closed_was_durable_although_a_segment_is_in_doubt() {
 }
 
 #[test]
+fn what_another_program_closed_and_is_missing_at_the_end_is_told() {
+    let bench = Bench::new(written());
+    bench.append_each(0..14);
+    bench.close();
+    let (storage, root) = (bench.storage(), std::path::Path::new(ROOT));
+    storage.remove_file(&root.join(crate::log::state::STATE_FILE)).unwrap();
+    storage.remove_file(&bench.log.path().join(crate::segment::SEALS_FILE)).unwrap();
+    let sound = Bench::open(&bench.disk.fork(), bench.clock.clone(), bench.config.clone()).unwrap();
+    assert!(sound.report.rebuilt.is_empty(), "{:?}", sound.report);
+    let last = *bench.bases().last().unwrap();
+    let file = storage.open(&file_path(bench.log.path(), last, Suffix::Log), Open::Write).unwrap();
+    file.set_len(file.len().unwrap() - one()).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.offsets(), (0..13).collect::<Vec<_>>());
+    let told: Vec<String> = bench.report.rebuilt.iter().map(ToString::to_string).collect();
+    let text = "recovery point of the partition: expected at most the log end 13, found 14";
+    assert!(told.iter().any(|told| told.contains(text)), "{told:?}");
+}
+
+#[test]
 fn another_programs_close_is_believed_wherever_an_open_after_it_is_cut_off() {
     use crate::log::checkpoint::{
         LOG_STARTS, RECOVERY_POINTS, write_clean_shutdown, write_offsets,
