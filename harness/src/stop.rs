@@ -34,12 +34,12 @@ impl Stop {
             if of_handler.0.wished.swap(true, Ordering::SeqCst) {
                 for made in of_handler.doomed().drain(..) {
                     if let Err(error) = made.remove() {
-                        eprintln!("could not remove {}: {error}", made.path().display());
+                        crate::say!("could not remove {}: {error}", made.path().display());
                     }
                 }
                 process::exit(INTERRUPTED);
             }
-            eprintln!("\nstopping (once more to stop at once) …");
+            crate::say!("\nstopping (once more to stop at once) …");
         })?;
         Ok(stop)
     }

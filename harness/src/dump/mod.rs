@@ -234,7 +234,7 @@ impl<'a, W: Write> Dump<'a, W> {
     fn unread(&mut self, fault: &dyn std::fmt::Display) {
         // What was printed before belongs before.
         let _ = self.out.flush();
-        eprintln!("{fault}");
+        crate::say!("{fault}");
         self.all_read = false;
     }
 }

@@ -1,0 +1,104 @@
+//! Data folders that killed runs left behind: `.trunkline-PID` of a process that is no more.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use trunkline::log::LOCK_FILE;
+
+use crate::{data_dir::DataDir, size::ByteSize};
+
+/// What became of a leftover.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// Its process is dead and nobody holds its lock: removed.
+    Removed,
+    /// Somebody uses it.
+    InUse,
+    /// It may be somebody's: left to the user.
+    Left(String),
+}
+
+/// Removes what killed runs left in the folder `parent`, and tells of it.
+pub fn clear(parent: &Path) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let found =
+        entries.filter_map(|entry| Some((DataDir::pid_of(&entry.file_name())?, entry.path())));
+    for (pid, path) in found.filter(|(_, path)| path.is_dir()) {
+        let size = ByteSize(bytes_of(&path) >> 20 << 20);
+        let shown = path.display();
+        match clear_one(&path, is_alive(pid)) {
+            Fate::Removed => crate::say!("removed {shown} ({size}), left behind by a killed run"),
+            Fate::Left(why) => crate::say!(
+                "{shown} ({size}) may be left behind by a killed run ({why}); if nobody uses it, \
+                 remove it: rm -r {shown}"
+            ),
+            Fate::InUse => {}
+        }
+    }
+}
+
+fn clear_one(path: &Path, is_alive: bool) -> Fate {
+    // Held until the folder is gone, so that nobody opens it meanwhile.
+    let lock = match File::open(path.join(LOCK_FILE)) {
+        Ok(lock) => match lock.try_lock() {
+            Ok(()) => Some(lock),
+            Err(_) => return Fate::InUse,
+        },
+        // Killed before its log was opened, or a living run that is about to.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Fate::Left(error.to_string()),
+    };
+    if is_alive {
+        return Fate::Left("a process with its number runs".into());
+    }
+    let removed = match lock {
+        Some(_) => fs::remove_dir_all(path),
+        None => fs::remove_dir(path),
+    };
+    removed.map_or_else(|error| Fate::Left(error.to_string()), |()| Fate::Removed)
+}
+
+/// This process made nothing yet: a folder with its number is another's, and dead.
+fn is_alive(pid: u32) -> bool {
+    pid != std::process::id() && PathBuf::from(format!("/proc/{pid}")).exists()
+}
+
+fn bytes_of(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, metadata)| if metadata.is_dir() { bytes_of(&path) } else { metadata.len() })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline::{Engine, EngineOptions};
+
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_holds_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        // No process has this number: the kernel's largest is 2^22.
+        let path = parent.path().join(".trunkline-999999999");
+        let engine = Engine::open(EngineOptions::new(&path)).unwrap();
+        clear(parent.path());
+        assert!(path.exists(), "in use");
+        engine.close().unwrap();
+        assert!(matches!(clear_one(&path, true), Fate::Left(_)));
+        clear(parent.path());
+        assert!(!path.exists());
+
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("diary"), b"x").unwrap();
+        let others = [".trunkline-x", "trunkline-999999999"].map(|name| parent.path().join(name));
+        others.iter().for_each(|other| fs::create_dir(other).unwrap());
+        clear(parent.path());
+        assert!(path.join("diary").exists(), "no log of ours: left to the user");
+        assert!(others.iter().all(|other| other.exists()));
+    }
+}
