@@ -1,12 +1,11 @@
 //! Data folders that killed runs left behind: `.trunkline-PID` of a process that is no more.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use trunkline::log::LOCK_FILE;
+use trunkline::{io::Storage, log::LOCK_FILE};
 
 use crate::{data_dir::DataDir, size::ByteSize};
 
@@ -42,13 +41,11 @@ pub fn clear(parent: &Path) {
 
 fn clear_one(path: &Path, is_alive: bool) -> Fate {
     // Held until the folder is gone, so that nobody opens it meanwhile.
-    let lock = match File::open(path.join(LOCK_FILE)) {
-        Ok(lock) => match lock.try_lock() {
-            Ok(()) => Some(lock),
-            Err(_) => return Fate::InUse,
-        },
-        // Killed before its log was opened, or a living run that is about to.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+    let file = path.join(LOCK_FILE);
+    let lock = match file.exists().then(|| Storage::portable().lock(&file)).transpose() {
+        // None: killed before its log was opened, or a living run that is about to.
+        Ok(lock) => lock,
+        Err(error) if error.source.kind() == io::ErrorKind::WouldBlock => return Fate::InUse,
         Err(error) => return Fate::Left(error.to_string()),
     };
     if is_alive {
