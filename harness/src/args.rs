@@ -307,15 +307,14 @@ fn buffer_memory(text: &str) -> Result<ByteSize, String> {
 fn linger_ms(text: &str) -> Result<u64, String> {
     const MOST_MS: u64 = 600_000;
     let whole = || "must be a whole number of milliseconds, such as 5 or 5ms".to_owned();
-    let ms = match text.parse::<u64>() {
-        Ok(ms) => ms,
-        Err(_) => {
-            let ns = text.parse::<Span>().map_err(|_| whole())?.0.as_nanos();
-            if !ns.is_multiple_of(1_000_000) {
-                return Err(whole());
-            }
-            u64::try_from(ns / 1_000_000).unwrap_or(u64::MAX)
+    let ms = if let Ok(ms) = text.parse::<u64>() {
+        ms
+    } else {
+        let ns = text.parse::<Span>().map_err(|_| whole())?.0.as_nanos();
+        if !ns.is_multiple_of(1_000_000) {
+            return Err(whole());
         }
+        u64::try_from(ns / 1_000_000).unwrap_or(u64::MAX)
     };
     if ms <= MOST_MS { Ok(ms) } else { Err(format!("must be at most {MOST_MS} ms")) }
 }

@@ -55,7 +55,9 @@ impl DataDir {
             };
             return Err(DataDirError::NotEmpty { path: path.into(), example });
         }
-        if !keep {
+        if keep {
+            stop.keep(path);
+        } else {
             stop.doom(made.clone());
         }
         Ok(Self { made, keep, stop: stop.clone() })

@@ -144,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn too_many_partitions_for_the_open_files_are_refused() {
+        assert!(open_files(320, 1_024).is_ok());
+        let text = open_files(321, 1_024).unwrap_err().to_string();
+        assert!(text.starts_with("321 partitions need about 1027 open files, 3 each"), "{text}");
+        assert!(text.ends_with("may have 1024: raise that with `ulimit -n 1027`"), "{text}");
+    }
+
+    #[test]
     fn a_run_that_may_not_fit_is_warned_of_and_a_full_disk_refused() {
         let of = |free| room(Path::new("d"), free, 10 << 30);
         assert_eq!(of(11 << 30).unwrap(), None);

@@ -100,6 +100,23 @@ fn nothing_is_put_into_a_log() {
 }
 
 #[test]
+fn an_interrupted_run_tells_where_the_kept_log_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = ["run", "--keep", "--dir=log", "--allow-debug-build", "--allow-tmpfs"];
+    let rate = ["--rate=100", "--duration=1h", "--warmup=0s"];
+    let run = harness(dir.path()).args(line).args(rate).spawn().unwrap();
+    while !dir.path().join("log/harness-0").exists() {
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = run.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    assert!(errors.contains("the log as far as it came is in log"), "{errors}");
+}
+
+#[test]
 fn folders_that_were_made_go_again_and_mistakes_are_explained() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), b"x").unwrap();

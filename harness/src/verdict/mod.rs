@@ -5,6 +5,8 @@ mod codecs;
 mod lingers;
 mod throughput;
 
+use std::fmt::Write as _;
+
 use crate::{
     cells::{Cell, Comparison, Row},
     result::RunResult,
@@ -249,7 +251,8 @@ fn noise(view: &View<'_>) -> Option<Finding> {
         let (space, what) = if text.is_empty() { ("", "Nothing") } else { (" ", "The rest") };
         let verb = if text.is_empty() { "was repeated" } else { "was not repeated" };
         let assumed = assumed.join(" and ");
-        text += &format!(
+        let _ = write!(
+            text,
             "{space}{what} {verb}, so {assumed} are taken as noise; `sweep --repeat 3` measures it."
         );
     }
