@@ -9,8 +9,11 @@ pub fn of(entries: &[Entry]) -> Vec<String> {
     for entry in entries {
         overloaded += u64::from(entry.result.is_overloaded());
         for warning in entry.result.warnings.iter().filter(|text| !text.starts_with("offered")) {
-            // What follows the colon are the figures of one run.
-            let kind = warning.split(':').next().unwrap_or(warning);
+            // Figures behind the colon are those of one run.
+            let kind = match warning.split_once(':') {
+                Some((kind, rest)) if rest.contains(|c: char| c.is_ascii_digit()) => kind,
+                _ => warning,
+            };
             match kinds.iter_mut().find(|(known, _)| *known == kind) {
                 Some((_, count)) => *count += 1,
                 None => kinds.push((kind, 1)),
@@ -54,8 +57,10 @@ mod tests {
             entry.result.warnings.push(text);
         }
         entries[2].result.records_unsent = 500;
+        entries[2].result.warnings.push("tmpfs: memory, not a disk".into());
         let text = for_terminal(&of(&entries));
         assert!(text.contains("the generator itself was late (2 runs)\n"), "{text}");
+        assert!(text.contains("tmpfs: memory, not a disk (1 run)\n"), "{text}");
         assert!(text.contains("1 run was offered more") && text.contains("“over”"), "{text}");
     }
 }

@@ -18,7 +18,7 @@ producer snapshots against what the batches say. Checkpoints against the log's e
 the files that only Trunkline writes. Missing indexes are no fault: they are made again from the log.
 
 Prints a line for each fault, `FILE: byte N: what: expected ..., found ...`, and a summary. \
-Exit code: 0 without faults, 1 with some, 2 where it could not look.
+Exit code: 0 without faults, 1 with some, 2 where it could not look, or not tell.
 
 A folder that a broker or an engine has open changes while it is read: its last segments and \
 checkpoints may then show faults that are none.";
