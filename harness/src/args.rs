@@ -62,7 +62,8 @@ syncs for each record, and waiting costs latency. How much of each depends on yo
 program writes real log files in Apache Kafka's format to it and tells you.
 
 WITHOUT A SUBCOMMAND it does its main job: a short sweep over 18 combinations of linger, batch size \
-and codec, each at a low rate, at half its maximum and at full speed. It takes under two minutes, \
+and codec, each at a low rate, at half of what the slowest linger reaches with that batch size and \
+codec, and at full speed. It takes under two minutes, \
 writes to a folder under the current one, removes it afterwards, and ends in a table, a verdict and \
 the path of a report to open in a browser. Nothing leaves this machine.";
 
@@ -112,8 +113,8 @@ an effect from noise. Results go to results.jsonl in --out, a line each as it is
 same command with the same --out again and what is there is not measured again. At the end (and \
 after Ctrl-C) report.html stands beside it: one file, no network needed.
 
-A rate may be a percentage, 50%: of what the same batch size and codec took at `max`, which must be \
-in the list too. All lingers of a batch size and codec then get the same rate.";
+A rate may be a percentage, 50%: of what the slowest linger took at `max` with the same batch size \
+and codec; `max` must be in the list too. So all lingers of a batch size and codec get the same rate.";
 
 const SWEEP_EXAMPLES: &str = "\
 Examples:
@@ -137,8 +138,12 @@ pub struct MainJobArgs {
     pub durability: Durability,
     /// How long each run measures, after a warm-up of a fifth of it. Up to the default the job stops
     /// before two minutes are over, whatever is left
-    #[arg(long, value_name = "TIME", default_value_t = DEFAULT_MEASURE)]
+    #[arg(long, value_name = "TIME", default_value_t = DEFAULT_MEASURE, value_parser = measured)]
     pub measure: Span,
+    /// Seed of the order of the runs; the cells and what they send are the same with every seed
+    /// [default: drawn from the clock, and told]
+    #[arg(long, value_name = "N")]
+    pub order_seed: Option<u64>,
     /// What is allowed although it spoils results.
     #[command(flatten)]
     pub allow: AllowArgs,
@@ -151,8 +156,8 @@ pub struct RunArgs {
     /// [default: a folder under the current one]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Keep the log (removed otherwise)
-    #[arg(long, requires = "dir")]
+    /// Keep the log in --dir (removed otherwise)
+    #[arg(long)]
     pub keep: bool,
     /// Write the result as JSON (docs/HARNESS.md names each field); `-` for standard output
     #[arg(long, value_name = "FILE")]
@@ -213,7 +218,7 @@ impl From<AllowArgs> for Allowances {
 pub struct GridArgs {
     /// linger.ms: how long a batch that is not full waits for more records, in milliseconds
     #[arg(long, value_name = "MS", value_delimiter = ',', default_value = "5",
-          value_parser = clap::value_parser!(u64).range(0..=600_000))]
+          value_parser = linger_ms)]
     pub linger_ms: Vec<u64>,
     /// batch.size: a batch leaves when it has this many bytes, before compression; at most 64MiB
     #[arg(long, value_name = "SIZE", value_delimiter = ',', default_value = "16KiB",
@@ -239,7 +244,7 @@ pub struct GridArgs {
     /// and all are the same
     #[arg(long, value_name = "ACKS", value_delimiter = ',', default_value = "all")]
     pub acks: Vec<Acks>,
-    /// Bytes of a record's value
+    /// Bytes of a record's value; at most 63MiB
     #[arg(long, value_name = "SIZE", value_delimiter = ',', default_value = "1KiB",
           value_parser = record_size)]
     pub record_size: Vec<ByteSize>,
@@ -263,14 +268,14 @@ pub struct GridArgs {
     /// buffer.memory of each producer: records that are not acknowledged yet. When it is in use,
     /// sending waits
     #[arg(long, value_name = "SIZE", value_delimiter = ',', default_value = "32MiB",
-          value_parser = record_size)]
+          value_parser = buffer_memory)]
     pub buffer_memory: Vec<ByteSize>,
     /// Records to measure, over all producers, instead of a duration
     #[arg(long, value_name = "N", conflicts_with = "duration", help_heading = "How long",
           value_parser = records)]
     pub records: Option<Count>,
     /// How long to measure [default: 10s for run, 3s for each run of a sweep]
-    #[arg(long, value_name = "TIME", help_heading = "How long", value_parser = duration)]
+    #[arg(long, value_name = "TIME", help_heading = "How long", value_parser = measured)]
     pub duration: Option<Span>,
     /// Sent before and not counted [default: 1s; 0s with --records]
     #[arg(long, value_name = "TIME", help_heading = "How long", value_parser = duration)]
@@ -290,7 +295,28 @@ fn batch_size(text: &str) -> Result<ByteSize, String> {
 }
 
 fn record_size(text: &str) -> Result<ByteSize, String> {
+    // A batch of one record must fit an append.
+    within(text, ByteSize(1), ByteSize::mib(63))
+}
+
+fn buffer_memory(text: &str) -> Result<ByteSize, String> {
     within(text, ByteSize(1), ByteSize::mib(1024))
+}
+
+/// Milliseconds, or a time with its unit that is a whole number of them.
+fn linger_ms(text: &str) -> Result<u64, String> {
+    const MOST_MS: u64 = 600_000;
+    let whole = || "must be a whole number of milliseconds, such as 5 or 5ms".to_owned();
+    let ms = if let Ok(ms) = text.parse::<u64>() {
+        ms
+    } else {
+        let ns = text.parse::<Span>().map_err(|_| whole())?.0.as_nanos();
+        if !ns.is_multiple_of(1_000_000) {
+            return Err(whole());
+        }
+        u64::try_from(ns / 1_000_000).unwrap_or(u64::MAX)
+    };
+    if ms <= MOST_MS { Ok(ms) } else { Err(format!("must be at most {MOST_MS} ms")) }
 }
 
 fn within(text: &str, least: ByteSize, most: ByteSize) -> Result<ByteSize, String> {
@@ -304,6 +330,13 @@ fn within(text: &str, least: ByteSize, most: ByteSize) -> Result<ByteSize, Strin
 fn records(text: &str) -> Result<Count, String> {
     let count: Count = text.parse().map_err(|error| format!("{error}"))?;
     if count.0 == 0 { Err("must be at least 1".into()) } else { Ok(count) }
+}
+
+/// A time that is long enough to measure anything in.
+fn measured(text: &str) -> Result<Span, String> {
+    const LEAST: Span = Span::millis(100);
+    let span = duration(text)?;
+    if span >= LEAST { Ok(span) } else { Err(format!("too short to measure: at least {LEAST}")) }
 }
 
 fn duration(text: &str) -> Result<Span, String> {
@@ -362,6 +395,23 @@ mod tests {
     }
 
     #[test]
+    fn a_linger_may_have_its_unit_and_a_mistake_is_explained() {
+        let Some(Command::Run(run)) = parse("run --linger-ms 5ms,1s,7").unwrap().command else {
+            panic!()
+        };
+        assert_eq!(run.grid.linger_ms, [5, 1_000, 7]);
+        for (line, part) in [
+            ("run --linger-ms 1.5", "a whole number of milliseconds"),
+            ("run --duration 0s", "too short to measure: at least 100ms"),
+            ("run --rate 0", "at least 1 record a second"),
+            ("run --record-size 1GiB", "must be 1B to 63MiB"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for line in [
             "run --records 10 --duration 1s",
@@ -375,12 +425,18 @@ mod tests {
             "run --durability maybe",
             "run --payload xml",
             "run --linger-ms -1",
-            "run --linger-ms 5ms",
+            "run --linger-ms 1.5",
+            "run --linger-ms 500us",
+            "run --linger-ms 11m",
+            "run --duration 0s",
+            "run --duration 99ms",
+            "sweep --duration 1ms",
+            "--measure 0s",
+            "run --record-size 64MiB",
             "run --batch-size 16k",
             "run --batch-size 65MiB",
             "run --compression lz4:1",
             "run --duration 10",
-            "run --keep",
             "sweep --repeat 0",
             "sweep --rate 120%",
         ] {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use trunkline::{
-    error::IoError,
+    error::{Corruption, IoError},
     io::{File, Open, Storage},
     limits::BATCH_HEADER,
     record::{Batch, BatchError, BatchHeader},
@@ -12,6 +12,8 @@ use trunkline::{
 
 /// Bytes of a read: large enough to be rare, small enough to stay in a core's cache.
 const CHUNK: usize = 1 << 20;
+/// Where the field that tells a batch's length stands in it.
+const BATCH_LENGTH_AT: u64 = 8;
 /// Bytes that a search behind a damage may checksum in vain, beside four times those it searches:
 /// payload can look like headers with huge lengths.
 const FREE_CHECKSUM_BYTES: u64 = 64 << 20;
@@ -35,6 +37,20 @@ pub struct Found<'a> {
     pub position: u64,
     /// The batch, its CRC checked; or why there is none.
     pub batch: Result<Batch<'a>, BatchError>,
+}
+
+/// What is wrong where no batch stands at `position`, placed at the field that is wrong: a batch that
+/// would pass the end of the file has a length that lies, or the file was cut.
+pub fn corruption(error: BatchError, path: &Path, position: u64) -> Corruption {
+    let BatchError::Incomplete { needed, available } = error else {
+        return error.into_corruption(path, position);
+    };
+    if available < BATCH_HEADER {
+        return error.into_corruption(path, position);
+    }
+    let expected = format!("a batch of at most {available} bytes");
+    let found = format!("{needed} bytes");
+    Corruption::new(path, position + BATCH_LENGTH_AT, error.what(), expected, found)
 }
 
 /// What was passed over behind a damaged place.

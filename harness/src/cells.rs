@@ -15,11 +15,22 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// The run of median throughput. Percentiles are never averaged: a cell's are those of one run.
+    /// The run of median throughput; at a set rate, where all have one throughput, that of median p50.
+    /// Percentiles are never averaged: a cell's are those of one run.
     pub fn typical(&self) -> &RunResult {
         let mut order: Vec<&RunResult> = self.runs.iter().collect();
         order.sort_by(|a, b| a.records_per_second.total_cmp(&b.records_per_second));
+        if self.runs.iter().all(|run| run.latency_us.p50.is_some() && run.config.rate != "max") {
+            order.sort_by(|a, b| p50(a).total_cmp(&p50(b)));
+        }
         order[(order.len() - 1) / 2]
+    }
+
+    /// Largest p50 over the smallest. `None` where fewer than two runs have one.
+    pub fn latency_spread(&self) -> Option<f64> {
+        let known = || self.runs.iter().filter_map(|run| run.latency_us.p50);
+        let (least, most) = (known().fold(f64::MAX, f64::min), known().fold(0.0, f64::max));
+        (known().count() > 1 && least > 0.0).then(|| most / least)
     }
 
     /// Largest less smallest throughput, as a part of the typical one. `None` with a single run.
@@ -29,6 +40,10 @@ impl Cell {
         let typical = self.typical().records_per_second;
         (self.runs.len() > 1 && typical > 0.0).then(|| (most - least) / typical)
     }
+}
+
+fn p50(run: &RunResult) -> f64 {
+    run.latency_us.p50.unwrap_or(f64::MAX)
 }
 
 /// Cells that differ only in their rate.
@@ -106,6 +121,14 @@ impl Comparison {
         let column = self.max_column()?;
         let cells = self.rows.iter().filter_map(|row| row.cells[column].as_ref());
         cells.filter_map(Cell::spread).max_by(f64::total_cmp)
+    }
+
+    /// The noise of the median latency at one of the rates, as a factor: the largest spread of a
+    /// repeated cell that kept the rate. `None` where none was repeated.
+    pub fn latency_noise(&self, column: usize) -> Option<f64> {
+        let cells = self.rows.iter().filter_map(|row| row.cells[column].as_ref());
+        let kept = cells.filter(|cell| !cell.runs.iter().any(RunResult::is_overloaded));
+        kept.filter_map(Cell::latency_spread).max_by(f64::total_cmp)
     }
 
     /// What the options beside linger, batch size, codec and rate are called in this row, as far as
@@ -228,6 +251,20 @@ pub(crate) mod tests {
         assert_eq!((cell.runs.len(), cell.typical().mb_per_second), (3, 210.0));
         assert!((comparison.noise().unwrap() - 20.0 / 210.0).abs() < 1e-9);
         assert_eq!(comparison.rows[1].cells[0], None);
+    }
+
+    #[test]
+    fn at_a_set_rate_repetitions_are_told_apart_by_their_latency() {
+        let half = |linger, repeat, p50| entry((linger, 16_384, "none"), "2k", repeat, 2.0, p50);
+        let mut entries = vec![half(0, 0, 700.0), half(5, 0, 9_000.0)];
+        assert_eq!(Comparison::of(&entries).latency_noise(0), None);
+        entries.extend([half(0, 1, 30_000.0), half(0, 2, 1_400.0)]);
+        let comparison = Comparison::of(&entries);
+        let cell = comparison.rows[0].cells[0].as_ref().unwrap();
+        assert_eq!(cell.typical().latency_us.p50, Some(1_400.0));
+        assert!((comparison.latency_noise(0).unwrap() - 30_000.0 / 700.0).abs() < 1e-9);
+        entries[2].result.records_unsent = 1_000;
+        assert_eq!(Comparison::of(&entries).latency_noise(0), None, "a growing queue is no noise");
     }
 
     #[test]

@@ -54,6 +54,11 @@ pub fn grouped(n: u64) -> String {
     text
 }
 
+/// `1 batch`, `1,234 batches`.
+pub fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(n), if n == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,8 @@ pub enum Failure {
     Hlog(#[from] HlogError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error("{0}")]
+    Wish(String),
     #[error("write {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
 }
@@ -35,9 +37,10 @@ impl Failure {
         match self {
             Self::Run(RunError::Interrupted) => INTERRUPTED,
             Self::Grid(_)
+            | Self::Wish(_)
             | Self::Refusal(_)
             | Self::DataDir(DataDirError::NotEmpty { .. })
-            | Self::Journal(JournalError::Different { .. }) => 2,
+            | Self::Journal(JournalError::Different { .. } | JournalError::InLog { .. }) => 2,
             _ => 1,
         }
     }

@@ -9,10 +9,17 @@ use std::{
 use trunkline::{
     error::IoError,
     io::{Entry, Storage},
+    log::{
+        checkpoint::{CLEAN_SHUTDOWN, RECOVERY_POINTS},
+        state::STATE_FILE,
+    },
     segment::{FileName, Stage, Suffix},
+    topic::TOPICS_FILE,
     types::TopicPartition,
 };
 
+/// Kafka's file that names the broker of a log dir.
+const META_PROPERTIES: &str = "meta.properties";
 /// Folders of a data root that no partition lives in any more, or not yet.
 const SET_ASIDE: [&str; 3] = ["-delete", "-future", "-stray"];
 
@@ -73,6 +80,28 @@ impl Place {
         }
         partitions.sort();
         Ok(Self::Root { partitions, set_aside })
+    }
+}
+
+/// The data folder that `path` is or lies in: the outermost folder that holds what only a log has.
+pub fn log_above(path: &Path) -> Option<PathBuf> {
+    let full = path.ancestors().find_map(|above| above.canonicalize().ok())?;
+    full.ancestors().filter(|above| is_log(above)).last().map(Path::to_owned)
+}
+
+/// Whether a folder holds a log's own files, ours or Kafka's, or partitions with segments.
+fn is_log(dir: &Path) -> bool {
+    let own = [STATE_FILE, TOPICS_FILE, META_PROPERTIES, CLEAN_SHUTDOWN, RECOVERY_POINTS];
+    if own.iter().any(|name| dir.join(name).is_file()) {
+        return true;
+    }
+    match Place::find(&Storage::portable(), dir) {
+        Ok(Place::Partition(_)) => true,
+        Ok(Place::Root { partitions, .. }) => partitions.iter().any(|partition| {
+            let listing = Listing::read(&Storage::portable(), &partition.path);
+            listing.is_ok_and(|listing| !listing.live.is_empty())
+        }),
+        _ => false,
     }
 }
 

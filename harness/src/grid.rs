@@ -28,7 +28,7 @@ pub enum GridError {
     NotOne(usize),
     /// A single run has no maximum to take a part of.
     #[error(
-        "a percentage of the maximum needs a sweep with `max` in --rate, such as --rate 50%,max"
+        "a percentage of full speed needs a sweep with `max` in --rate, such as --rate 50%,max"
     )]
     PercentWithoutMax,
     /// The engine does not take one of the combinations.
@@ -211,11 +211,13 @@ pub(crate) mod tests {
     #[test]
     fn what_the_engine_would_refuse_is_refused_before_anything_runs() {
         for (line, part) in [
-            ("--batch-size 16KiB,64MiB --buffer-memory 32MiB", "buffer.memory must be 67108864"),
-            ("--record-size 1KiB,100MiB --buffer-memory 1GiB", "one append takes 64MiB"),
+            (
+                "--batch-size 16KiB,64MiB --buffer-memory 32MiB",
+                "a full batch takes 64MiB, and buffer.memory has 32MiB: raise --buffer-memory",
+            ),
             (
                 "--record-size 1MiB --batch-size 1KiB --buffer-memory 1MiB",
-                "of buffer.memory, which has 1MiB",
+                "buffer.memory has 1MiB: raise --buffer-memory",
             ),
         ] {
             let error = all(line).unwrap_err().to_string();

@@ -10,9 +10,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    folder,
     grid::Planned,
     machine::Machine,
     percentile::Rule,
+    removal::check_folder,
     result::{FORM, RunResult},
 };
 
@@ -51,6 +53,14 @@ pub enum JournalError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// An engine or a broker takes every folder there for its own.
+    #[error("{dir} is in the data folder of a log, {log}: name another folder with --out")]
+    InLog {
+        /// The folder.
+        dir: PathBuf,
+        /// The data folder.
+        log: PathBuf,
+    },
     /// A whole line that is no result of ours.
     #[error("{path}, line {line}: {reason}; move the file away to begin anew")]
     Line {
@@ -85,7 +95,10 @@ impl Journal {
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         let path = dir.join(FILE_NAME);
         let failed = |source| JournalError::Io { path: path.clone(), source };
-        fs::create_dir_all(dir).map_err(failed)?;
+        if let Some(log) = folder::log_above(dir) {
+            return Err(JournalError::InLog { dir: dir.into(), log });
+        }
+        check_folder(dir).and_then(|()| fs::create_dir_all(dir)).map_err(failed)?;
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

@@ -27,19 +27,21 @@ fn main() -> ExitCode {
 /// Measures; Ctrl-C asks it to end.
 fn measured(measure: impl FnOnce(&Stop) -> Result<(), Failure>) -> ExitCode {
     if cfg!(debug_assertions) {
-        eprintln!("WARNING: this is a debug build; its figures say nothing about the engine.");
+        trunkline_harness::say!(
+            "WARNING: this is a debug build; its figures say nothing about the engine."
+        );
     }
     let stop = match Stop::on_signals() {
         Ok(stop) => stop,
         Err(error) => {
-            eprintln!("trunkline-harness: cannot listen for Ctrl-C: {error}");
+            trunkline_harness::say!("trunkline-harness: cannot listen for Ctrl-C: {error}");
             return ExitCode::FAILURE;
         }
     };
     match measure(&stop) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("trunkline-harness: {failure}");
+            trunkline_harness::say!("trunkline-harness: {failure}");
             ExitCode::from(failure.exit_code() as u8)
         }
     }
@@ -51,7 +53,7 @@ fn told(outcome: Result<bool, impl Display>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("trunkline-harness: {error}");
+            trunkline_harness::say!("trunkline-harness: {error}");
             ExitCode::from(2)
         }
     }

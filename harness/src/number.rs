@@ -11,6 +11,14 @@ pub enum NumberError {
         /// What it could have been.
         example: &'static str,
     },
+    /// Outside of what makes sense.
+    #[error("`{text}`: {range}")]
+    Range {
+        /// What was given.
+        text: String,
+        /// What it may be.
+        range: &'static str,
+    },
     /// A unit that is not known here.
     #[error("`{text}`: the unit must be {expected}")]
     Unit {

@@ -16,6 +16,11 @@ pub struct Allowances {
     pub debug_build: bool,
 }
 
+/// Files that the engine holds open for a partition at most, …
+const FILES_A_PARTITION: u64 = 3;
+/// … and what the process has open beside, with room to roll segments.
+const FILES_BESIDE: u64 = 64;
+
 /// Why nothing is measured.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -36,6 +41,19 @@ pub enum Refusal {
          `cargo run --release -p trunkline-harness`, or insist with --allow-debug-build"
     )]
     DebugBuild,
+    /// More partitions than the process may have files for.
+    #[error(
+        "{partitions} partitions need about {needed} open files, {FILES_A_PARTITION} each, and this process \
+         may have {limit}: raise that with `ulimit -n {needed}`"
+    )]
+    OpenFiles {
+        /// As asked for.
+        partitions: u32,
+        /// Descriptors that they take.
+        needed: u64,
+        /// Descriptors that there may be.
+        limit: u64,
+    },
     /// The disk is full already.
     #[error("{dir} has {} free, and {} are left untouched", ByteSize(*.free), ByteSize(SPARE_BYTES))]
     NoRoom {
@@ -61,6 +79,17 @@ pub fn check(
         return Err(Refusal::DebugBuild);
     }
     free_bytes(dir).map_or(Ok(None), |free| room(dir, free, expected))
+}
+
+/// Whether the process may open the files of so many partitions.
+pub fn check_open_files(partitions: u32) -> Result<(), Refusal> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    open_files(partitions, limit.unwrap_or(u64::MAX))
+}
+
+fn open_files(partitions: u32, limit: u64) -> Result<(), Refusal> {
+    let needed = u64::from(partitions) * FILES_A_PARTITION + FILES_BESIDE;
+    if needed <= limit { Ok(()) } else { Err(Refusal::OpenFiles { partitions, needed, limit }) }
 }
 
 fn room(dir: &Path, free: u64, expected: u64) -> Result<Option<String>, Refusal> {
@@ -112,6 +141,14 @@ mod tests {
         let forbidden = Allowances { debug_build: false, ..ALL };
         let outcome = check(Path::new("."), &on("ext4"), 0, forbidden);
         assert_eq!(outcome.is_err(), cfg!(debug_assertions));
+    }
+
+    #[test]
+    fn too_many_partitions_for_the_open_files_are_refused() {
+        assert!(open_files(320, 1_024).is_ok());
+        let text = open_files(321, 1_024).unwrap_err().to_string();
+        assert!(text.starts_with("321 partitions need about 1027 open files, 3 each"), "{text}");
+        assert!(text.ends_with("may have 1024: raise that with `ulimit -n 1027`"), "{text}");
     }
 
     #[test]

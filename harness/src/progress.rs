@@ -18,6 +18,7 @@ const STEPS: u64 = 1_000;
 pub struct Progress {
     bar: Option<ProgressBar>,
     told: Instant,
+    furthest: u64,
 }
 
 impl Default for Progress {
@@ -28,14 +29,14 @@ impl Default for Progress {
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(STEPS).with_style(style.progress_chars("━━─"))
         });
-        Self { bar, told: Instant::now() }
+        Self { bar, told: Instant::now(), furthest: 0 }
     }
 }
 
 impl Progress {
     /// Shows how far it is, 0 to 1, and what is going on.
     pub fn show(&mut self, done: f64, text: impl FnOnce() -> String) {
-        let step = (done.clamp(0.0, 1.0) * STEPS as f64) as u64;
+        let step = self.step(done);
         match &self.bar {
             Some(bar) => {
                 bar.set_position(step);
@@ -43,17 +44,23 @@ impl Progress {
             }
             None if self.told.elapsed() >= PLAIN_EVERY => {
                 self.told = Instant::now();
-                eprintln!("{:>3} %  {}", step * 100 / STEPS, text());
+                crate::say!("{:>3} %  {}", step * 100 / STEPS, text());
             }
             None => (),
         }
     }
 
+    /// How far it is in steps. Never back, although a sweep learns that it takes longer than planned.
+    fn step(&mut self, done: f64) -> u64 {
+        self.furthest = self.furthest.max((done.clamp(0.0, 1.0) * STEPS as f64) as u64);
+        self.furthest
+    }
+
     /// A line that stays, above the moving one.
     pub fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| crate::say!("{text}")),
+            None => crate::say!("{text}"),
         }
     }
 
@@ -77,6 +84,12 @@ pub fn clock(left: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_never_goes_back() {
+        let mut progress = Progress::default();
+        assert_eq!([0.2, 0.1, 0.3, 2.0].map(|done| progress.step(done)), [200, 200, 300, 1_000]);
+    }
 
     #[test]
     fn time_left_is_short() {

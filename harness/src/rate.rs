@@ -23,18 +23,19 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, NumberError> {
         let malformed =
             || NumberError::Number { text: text.into(), example: "100k, 1_000_000, 50% or max" };
+        let outside = |range| NumberError::Range { text: text.into(), range };
         if text == "max" {
             return Ok(Self::Max);
         }
         if let Some(percent) = text.strip_suffix('%') {
-            let percent = percent.parse().map_err(|_| malformed())?;
+            let percent = percent.parse::<u8>().map_err(|_| malformed())?;
             return match percent {
                 1..=100 => Ok(Self::PercentOfMax(percent)),
-                _ => Err(malformed()),
+                _ => Err(outside("a percentage is 1% to 100%")),
             };
         }
         match text.parse::<Count>()?.0 {
-            0 => Err(malformed()),
+            0 => Err(outside("a rate is at least 1 record a second")),
             rate => Ok(Self::PerSecond(rate)),
         }
     }
@@ -68,5 +69,7 @@ mod tests {
         for text in ["", "0", "0%", "101%", "Max", "1.5"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }
+        let error = "0".parse::<Rate>().unwrap_err().to_string();
+        assert_eq!(error, "`0`: a rate is at least 1 record a second");
     }
 }

@@ -20,6 +20,7 @@ pub struct Made {
 impl Made {
     /// Makes `path` and the folders above it, as far as they do not exist.
     pub fn create(path: &Path) -> io::Result<Self> {
+        check_folder(path)?;
         let folders: Vec<PathBuf> = path
             .ancestors()
             .filter(|folder| !folder.as_os_str().is_empty())
@@ -74,6 +75,17 @@ impl Made {
     }
 }
 
+/// An error that names the file where `path`, or a folder above it, is one.
+pub fn check_folder(path: &Path) -> io::Result<()> {
+    match path.ancestors().find(|above| above.exists()) {
+        Some(above) if !above.is_dir() => {
+            let text = format!("{} is a file, not a folder", above.display());
+            Err(io::Error::new(io::ErrorKind::NotADirectory, text))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -103,6 +115,17 @@ mod tests {
         fs::write(own.join("theirs"), b"x").unwrap();
         made.remove().unwrap();
         assert!(!own.join("a").exists() && own.join("theirs").exists());
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("file");
+        fs::write(&file, b"x").unwrap();
+        for path in [&file, &file.join("a/b")] {
+            let text = Made::create(path).unwrap_err().to_string();
+            assert!(text.ends_with("file is a file, not a folder"), "{text}");
+        }
     }
 
     #[test]

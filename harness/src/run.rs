@@ -5,18 +5,20 @@ use std::{fmt::Write as _, path::Path, time::Duration};
 use crate::{
     acks::Acks,
     args::RunArgs,
-    count::grouped,
+    count::{counted, grouped},
     data_dir::DataDir,
     drive::{self, Job, Moment},
     failure::Failure,
     grid,
     hlog::IntervalLog,
+    leftover,
     machine::Machine,
-    memory,
+    memory, output,
     percentile::Percentiles,
     precondition,
     progress::Progress,
     result::RunResult,
+    result_file::ResultFile,
     show,
     size::ByteSize,
     stop::Stop,
@@ -30,15 +32,31 @@ pub const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// Measures what `args` say and prints the result.
 pub fn run(args: &RunArgs, stop: &Stop) -> Result<(), Failure> {
     let workload = grid::single(&args.grid, DEFAULT_DURATION)?;
+    if args.keep && args.dir.is_none() {
+        return Err(Failure::Wish("--keep needs --dir: name the folder that is to stay".into()));
+    }
     let path = args.dir.clone().unwrap_or_else(DataDir::default_path);
+    if args.dir.is_none() {
+        leftover::clear(Path::new("."));
+    }
     let dir = DataDir::create(&path, args.keep, stop)?;
     let machine = Machine::of(dir.path());
     let expected = workload.expected_bytes();
     if let Some(warning) =
         precondition::check(dir.path(), &machine.mount, expected, args.allow.into())?
     {
-        eprintln!("WARNING: {warning}");
+        crate::say!("WARNING: {warning}");
     }
+    precondition::check_open_files(workload.partitions)?;
+    let to_stdout = args.json.as_deref() == Some(Path::new("-"));
+    let json = args.json.as_deref().filter(|_| !to_stdout);
+    let failed = |path: &Path, source| Failure::Write { path: path.into(), source };
+    let json = json
+        .map(|path| match ResultFile::open(path) {
+            Ok(file) => Ok((path, file)),
+            Err(error) => Err(failed(path, error)),
+        })
+        .transpose()?;
     let hlog = args.hlog.as_deref().map(IntervalLog::create).transpose()?;
     let mut supplies = Supplies::default();
     let (pool, keys) = supplies.of(&workload)?;
@@ -59,27 +77,27 @@ pub fn run(args: &RunArgs, stop: &Stop) -> Result<(), Failure> {
         progress.show(moment.done, || line(moment));
     });
     progress.clear();
+    if args.keep && outcome.is_err() {
+        crate::say!("the log as far as it came is in {}", dir.path().display());
+    }
     let result = RunResult::new(&workload, &machine, &outcome?);
 
-    let to_stdout = args.json.as_deref() == Some(Path::new("-"));
-    if let Some(path) = &args.json {
-        let json = serde_json::to_string_pretty(&result)
-            .map_err(|error| Failure::Write { path: path.clone(), source: error.into() })?
-            + "\n";
-        if to_stdout {
-            print!("{json}");
-        } else {
-            std::fs::write(path, json)
-                .map_err(|source| Failure::Write { path: path.clone(), source })?;
-        }
+    let text = serde_json::to_string_pretty(&result)
+        .map_err(|error| failed(Path::new("JSON"), error.into()))?
+        + "\n";
+    let on_stdout = |error| failed(Path::new("standard output"), error);
+    if to_stdout {
+        return output::print(&text).map_err(on_stdout);
     }
-    if !to_stdout {
-        print!("{}", summary(&workload, &result));
-        if args.keep {
-            println!("\n  the log is in {}", dir.path().display());
-        }
+    // Whatever becomes of the file: what was measured is shown.
+    let written =
+        json.map_or(Ok(()), |(path, file)| file.write(&text).map_err(|error| failed(path, error)));
+    let mut summary = summary(&workload, &result);
+    if args.keep {
+        let _ = writeln!(summary, "\n  the log is in {}", dir.path().display());
     }
-    Ok(())
+    let shown = output::print(&summary).map_err(on_stdout);
+    written.and(shown)
 }
 
 /// A moment of a run on one line.
@@ -123,6 +141,9 @@ pub fn summary(workload: &Workload, result: &RunResult) -> String {
 fn settings(workload: &Workload, result: &RunResult) -> String {
     let meaning = match workload.durability {
         _ if workload.acks == Acks::None => "nothing was waited for",
+        trunkline::types::Durability::Durable if result.machine.mount.is_memory() => {
+            "durable in name (synced before each acknowledgement, but to memory, not to a disk)"
+        }
         trunkline::types::Durability::Durable => {
             "durable (on the disk before each acknowledgement)"
         }
@@ -131,17 +152,15 @@ fn settings(workload: &Workload, result: &RunResult) -> String {
     let machine = &result.machine;
     format!(
         "{meaning}, acks {}, rate {}, linger {} ms, batches of {}, compression {}\n\
-         {} producer{}, {} partition{}, {} records of {}, keys {}\n\
+         {}, {}, {} records of {}, keys {}\n\
          {}, {} cores, {} on {}, commit {}",
         workload.acks,
         workload.rate,
         workload.linger_ms,
         workload.batch_size,
         workload.compression,
-        workload.producers,
-        if workload.producers == 1 { "" } else { "s" },
-        workload.partitions,
-        if workload.partitions == 1 { "" } else { "s" },
+        counted(workload.producers.into(), "producer", "producers"),
+        counted(workload.partitions.into(), "partition", "partitions"),
         workload.payload,
         workload.record_size,
         workload.keys,
@@ -154,23 +173,26 @@ fn settings(workload: &Workload, result: &RunResult) -> String {
 }
 
 fn figures(workload: &Workload, result: &RunResult) -> String {
-    let fill = result.batch_fill.unwrap_or(0.0);
-    let mean = ByteSize((fill * workload.batch_size.0 as f64) as u64);
+    let fill = result.batch_fill.map_or_else(
+        || "a record each".to_owned(),
+        |fill| {
+            let mean = ByteSize((fill * workload.batch_size.0 as f64) as u64);
+            format!("{} full on average ({} bytes)", show::percent(fill), grouped(mean.0))
+        },
+    );
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "  {} batches, {} full on average ({} bytes), compression ratio {}",
-        grouped(result.batches),
-        show::percent(fill),
-        grouped(mean.0),
+        "  {}, {fill}, compression ratio {}",
+        counted(result.batches, "batch", "batches"),
         show::optional(result.compression_ratio)
     );
     let _ = writeln!(
         text,
-        "  {} ns of CPU a record, {} bytes written for each user byte, {} fsyncs",
+        "  {} ns of CPU a record, {} bytes written for each user byte, {}",
         show::optional(result.cpu_ns_per_record),
         show::optional(result.write_amplification),
-        grouped(result.fsyncs)
+        counted(result.fsyncs, "fsync", "fsyncs")
     );
     if let Some(lag) = &result.generator_lag_us {
         let _ = writeln!(
@@ -240,6 +262,14 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in:\n{text}");
         }
+        let mut few = RunResult { batches: 1, fsyncs: 1, batch_fill: None, ..result.clone() };
+        few.machine.mount.file_system = "tmpfs".into();
+        let text = super::summary(&paced, &few);
+        assert!(
+            text.contains("  1 batch, a record each, ") && text.contains(", 1 fsync\n"),
+            "{text}"
+        );
+        assert!(text.contains("to memory") && !text.contains("on the disk"), "{text}");
         let unheard = Workload { acks: Acks::None, ..paced };
         let text = summary(&unheard, &result);
         assert!(text.contains("nothing was waited for") && !text.contains("durable ("), "{text}");

@@ -1,6 +1,7 @@
 //! The wish to stop: set by Ctrl-C or SIGTERM, seen by whoever loops.
 
 use std::{
+    path::{Path, PathBuf},
     process,
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,6 +20,8 @@ struct State {
     wished: AtomicBool,
     /// Folders that must not outlive the process.
     doomed: Mutex<Vec<Made>>,
+    /// The folder that is meant to stay.
+    kept: Mutex<Option<PathBuf>>,
 }
 
 /// Exit code after Ctrl-C, as shells expect it.
@@ -34,12 +37,16 @@ impl Stop {
             if of_handler.0.wished.swap(true, Ordering::SeqCst) {
                 for made in of_handler.doomed().drain(..) {
                     if let Err(error) = made.remove() {
-                        eprintln!("could not remove {}: {error}", made.path().display());
+                        crate::say!("could not remove {}: {error}", made.path().display());
                     }
+                }
+                let kept = of_handler.0.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(path) = kept {
+                    crate::say!("the log as far as it came is in {}", path.display());
                 }
                 process::exit(INTERRUPTED);
             }
-            eprintln!("\nstopping (once more to stop at once) …");
+            crate::say!("\nstopping (once more to stop at once) …");
         })?;
         Ok(stop)
     }
@@ -58,6 +65,11 @@ impl Stop {
     /// A folder to remove should the process end at once.
     pub fn doom(&self, made: Made) {
         self.doomed().push(made);
+    }
+
+    /// A folder to tell of should the process end at once.
+    pub fn keep(&self, path: &Path) {
+        *self.0.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
     }
 
     /// The folder is gone, or meant to stay.

@@ -10,13 +10,14 @@ use crate::{
     args::SweepArgs,
     cells::Comparison,
     data_dir::DataDir,
-    date,
+    date, doubts,
     drive::{self, Job, RunError},
     failure::Failure,
     grid::{self, Maxima, Planned},
     journal::Journal,
+    leftover,
     machine::Machine,
-    memory,
+    memory, output,
     payload::Pool,
     precondition::{self, Allowances},
     progress::{Progress, clock},
@@ -44,6 +45,8 @@ pub struct Sweep {
     pub out: PathBuf,
     /// Folder under which the logs are written.
     pub dir: PathBuf,
+    /// The command that measures it again.
+    pub command: String,
     /// What is allowed.
     pub allowances: Allowances,
     /// No run is begun that would end later than this.
@@ -57,6 +60,7 @@ pub fn run(args: &SweepArgs, stop: &Stop) -> Result<(), Failure> {
         planned: grid::order(&workloads, args.repeat, args.grid.seed),
         out: args.out.clone().unwrap_or_else(default_out),
         dir: args.dir.clone(),
+        command: command_line(),
         allowances: args.allow.into(),
         time_limit: None,
     };
@@ -72,16 +76,19 @@ impl Sweep {
     /// Measures what is not in the journal yet, then tells what all of it says. After an
     /// interruption it tells what there is.
     pub fn run(&self, stop: &Stop) -> Result<(), Failure> {
-        fs::create_dir_all(&self.dir)
-            .map_err(|source| Failure::Write { path: self.dir.clone(), source })?;
+        leftover::clear(&self.dir);
+        // Held to the end: what was made above it goes with it.
+        let data = DataDir::create(&self.dir.join(DataDir::default_path()), false, stop)?;
         let machine = Machine::of(&self.dir);
         let expected = self.planned.iter().map(|planned| planned.workload.expected_bytes()).max();
         let expected = expected.unwrap_or(0);
         if let Some(warning) =
             precondition::check(&self.dir, &machine.mount, expected, self.allowances)?
         {
-            eprintln!("WARNING: {warning}");
+            crate::say!("WARNING: {warning}");
         }
+        let partitions = self.planned.iter().map(|planned| planned.workload.partitions).max();
+        precondition::check_open_files(partitions.unwrap_or(0))?;
         for planned in &self.planned {
             Pool::check(&planned.workload.payload, planned.workload.record_size)?;
         }
@@ -89,12 +96,12 @@ impl Sweep {
         if let Some(first) = self.planned.first() {
             journal.check_continues(&machine, first.workload.percentiles)?;
         }
-        let outcome = self.measure(&machine, &mut journal, stop);
+        let outcome = self.measure(&machine, data.path(), &mut journal, stop);
         if !journal.entries().is_empty() {
             self.tell(&journal)?;
         }
         if matches!(outcome, Err(Failure::Run(RunError::Interrupted))) {
-            eprintln!(
+            crate::say!(
                 "{} of {} runs are finished; go on with the same command and --out {}",
                 self.finished(&journal),
                 self.planned.len(),
@@ -107,6 +114,7 @@ impl Sweep {
     fn measure(
         &self,
         machine: &Machine,
+        data: &Path,
         journal: &mut Journal,
         stop: &Stop,
     ) -> Result<(), Failure> {
@@ -140,7 +148,7 @@ impl Sweep {
                 maxima.resolve(&planned.workload).ok_or(grid::GridError::PercentWithoutMax)?;
             let begun = Instant::now();
             let mut result =
-                self.measure_one(&workload, machine, &mut supplies, stop, &mut |moment| {
+                Self::measure_one(&workload, machine, data, &mut supplies, stop, &mut |moment| {
                     progress.show(pace.done(begun.elapsed()), || {
                         format!(
                             "run {} of {}, {} left  {}  {}",
@@ -162,15 +170,15 @@ impl Sweep {
     }
 
     fn measure_one(
-        &self,
         workload: &Workload,
         machine: &Machine,
+        data: &Path,
         supplies: &mut Supplies,
         stop: &Stop,
         watch: &mut dyn FnMut(&drive::Moment),
     ) -> Result<RunResult, Failure> {
         let (pool, keys) = supplies.of(workload)?;
-        let dir = DataDir::create(&self.dir.join(DataDir::default_path()), false, stop)?;
+        let dir = DataDir::create(data, false, stop)?;
         let memory_touched = memory::touch(workload.expected_bytes(), stop);
         let job = Job {
             workload,
@@ -186,18 +194,24 @@ impl Sweep {
         Ok(RunResult::new(workload, machine, &measured))
     }
 
-    /// Table and verdict on standard output, the report beside the journal.
+    /// The report beside the journal, table and verdict on standard output.
     fn tell(&self, journal: &Journal) -> Result<(), Failure> {
         let comparison = Comparison::of(journal.entries());
         let verdict = verdict::of(&comparison);
-        println!("{}", table::render(&comparison));
-        println!("{}", verdict::for_terminal(&verdict));
         let path = self.out.join(report::FILE_NAME);
-        let html = report::render(&comparison, &verdict, journal.entries(), &command_line());
+        let html = report::render(&comparison, &verdict, journal.entries(), &self.command);
         fs::write(&path, html).map_err(|source| Failure::Write { path: path.clone(), source })?;
-        println!("Results: {}", journal.path().display());
-        println!("Report:  {}", absolute(&path).display());
-        Ok(())
+        let mut parts = vec![table::render(&comparison), verdict::for_terminal(&verdict)];
+        parts.push(doubts::for_terminal(&doubts::of(journal.entries())));
+        parts.retain(|part| !part.is_empty());
+        let text = format!(
+            "{}\nResults: {}\nReport:  {}\n",
+            parts.join("\n"),
+            journal.path().display(),
+            absolute(&path).display()
+        );
+        let stdout = || PathBuf::from("standard output");
+        output::print(&text).map_err(|source| Failure::Write { path: stdout(), source })
     }
 
     fn finished(&self, journal: &Journal) -> usize {
@@ -209,7 +223,8 @@ fn absolute(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.into())
 }
 
-fn command_line() -> String {
+/// The command that was given.
+pub fn command_line() -> String {
     std::iter::once("trunkline-harness".to_owned())
         .chain(std::env::args().skip(1))
         .collect::<Vec<_>>()

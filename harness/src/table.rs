@@ -18,13 +18,12 @@ pub fn render(comparison: &Comparison) -> String {
         groups.push(String::new());
         heads.push("with".into());
     }
-    let config = comparison.cells().next().map(|cell| &cell.typical().config);
     let columns: Vec<Vec<Column>> =
         (0..comparison.rates.len()).map(|place| columns_of(comparison, place)).collect();
     for (rate, columns) in comparison.rates.iter().zip(&columns) {
         groups.push(match rate.as_str() {
             "max" => "at full speed".to_owned(),
-            rate if rate.ends_with('%') => format!("at {rate} of it"),
+            rate if rate.ends_with('%') => format!("at {rate}"),
             rate => format!("at {rate} records/s"),
         });
         groups.extend(std::iter::repeat_n(String::new(), columns.len() - 1));
@@ -34,15 +33,41 @@ pub fn render(comparison: &Comparison) -> String {
     lines
         .extend(comparison.rows.iter().map(|row| cells_of(comparison, row, with_others, &columns)));
     let fixed = if with_others { 4 } else { 3 };
-    let durability = match config.map(|config| (config.acks.as_str(), config.durability.as_str())) {
-        Some(("0", _)) if !with_others => "acks 0: nothing was waited for\n",
-        Some((_, "durable")) if !with_others => {
-            "durable: every acknowledgement waited for the disk\n"
-        }
-        Some((_, "written")) if !with_others => "written: acknowledged from the page cache\n",
-        _ => "",
-    };
-    format!("\n{durability}{}", align(&lines, fixed))
+    let durability = if with_others { String::new() } else { durability_of(comparison) };
+    format!("\n{durability}{}{}", align(&lines, fixed), notes(comparison))
+}
+
+fn durability_of(comparison: &Comparison) -> String {
+    let Some(run) = comparison.cells().next().map(Cell::typical) else { return String::new() };
+    let mount = &run.machine.mount;
+    match (run.config.acks.as_str(), run.config.durability.as_str()) {
+        ("0", _) => "acks 0: nothing was waited for\n".into(),
+        (_, "durable") if mount.is_memory() => format!(
+            "durable in name: every acknowledgement waited for a sync, but {} is memory, not a disk\n",
+            mount.file_system
+        ),
+        (_, "durable") => "durable: every acknowledgement waited for the disk\n".into(),
+        (_, "written") => "written: acknowledged from the page cache\n".into(),
+        _ => String::new(),
+    }
+}
+
+/// What the words in the table mean, where they occur.
+fn notes(comparison: &Comparison) -> String {
+    let mut notes = String::new();
+    let percentages: Vec<&str> =
+        comparison.rates.iter().map(String::as_str).filter(|rate| rate.ends_with('%')).collect();
+    if !percentages.is_empty() {
+        notes = format!(
+            "{}: of the slowest linger's full speed with the same batch size and codec\n",
+            percentages.join(", ")
+        );
+    }
+    if comparison.cells().any(|cell| cell.typical().is_overloaded()) {
+        notes
+            .push_str("over: the rate was not kept; latencies would be those of a growing queue\n");
+    }
+    notes
 }
 
 type Column = (&'static str, fn(&Cell) -> String);
@@ -105,14 +130,23 @@ fn cells_of(
     cells
 }
 
-/// Columns as wide as they must be; texts of the first line may run over those behind them.
+/// Columns as wide as they must be; texts of the first line run over the columns of their group.
 fn align(lines: &[Vec<String>], left_aligned: usize) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = lines[1..].iter().filter_map(|line| line.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut widths: Vec<usize> = (0..columns).map(width).collect();
+    // The next group begins behind the text over this one, however narrow its columns are.
+    let begins: Vec<usize> =
+        (0..lines[0].len()).filter(|column| !lines[0][*column].is_empty()).collect();
+    for (place, &column) in begins.iter().enumerate() {
+        let end = begins.get(place + 1).copied().unwrap_or(columns);
+        let room: usize = widths[column..end].iter().map(|width| width + 2).sum::<usize>() - 2;
+        let missing = lines[0][column].chars().count().saturating_sub(room);
+        widths[end - 1] += missing;
+    }
     let mut text = String::new();
     for (index, line) in lines.iter().enumerate() {
         let mut at = 0;
@@ -157,6 +191,7 @@ mod tests {
         assert!(lines[3].contains("5 ms") && lines[3].contains("512"), "{text}");
         assert!(lines[3].contains("2.50 ms") && !lines[2].contains("p99"), "{text}");
         assert!(lines[4].contains("over"), "{text}");
+        assert!(lines[5].starts_with("over: the rate was not kept"), "{text}");
         let end = |line: &str, part: &str| line.find(part).map(|at| at + part.len());
         assert_eq!(end(lines[2], "MB/s"), end(lines[3], "512"), "{text}");
     }
@@ -179,6 +214,31 @@ mod tests {
             (entry.result.latency_us.p90, entry.result.latency_us.p99) = (None, None);
         }
         assert!(!heads(&entries).contains("p9"), "{}", heads(&entries));
+    }
+
+    #[test]
+    fn texts_over_narrow_columns_do_not_run_into_each_other() {
+        let mut entries = Vec::new();
+        for rate in ["2k", "30k", "50%", "max"] {
+            let mut entry = entry((5, 16_384, "none"), rate, 0, 2.0, 9.0);
+            let latency = &mut entry.result.latency_us;
+            (latency.p50, latency.p90, latency.max) = (None, None, Some(9_000.0));
+            entries.push(entry);
+        }
+        let text = render(&Comparison::of(&entries));
+        let head = text.trim_start().lines().nth(1).unwrap().trim_start().to_owned();
+        let groups: Vec<&str> = head.split("  ").filter(|part| !part.is_empty()).collect();
+        let expected = ["at 2k records/s", "at 30k records/s", "at 50%", "at full speed"];
+        assert_eq!(groups.iter().map(|part| part.trim()).collect::<Vec<_>>(), expected, "{text}");
+        assert!(text.contains("50%: of the slowest linger's full speed"), "{text}");
+    }
+
+    #[test]
+    fn memory_is_not_called_a_disk() {
+        let mut in_memory = entry((5, 16_384, "none"), "max", 0, 512.3, 10.0);
+        in_memory.result.machine.mount.file_system = "tmpfs".into();
+        let text = render(&Comparison::of(&[in_memory]));
+        assert!(text.contains("memory, not a disk") && !text.contains("for the disk"), "{text}");
     }
 
     #[test]

@@ -80,12 +80,19 @@ impl Workload {
 
     /// Whether the engine takes these settings, so that no sweep finds out in its middle.
     pub fn check(&self) -> Result<(), String> {
-        self.producer().check()?;
-        let (needed, memory) = (ByteSize(self.single_batch()), self.buffer_memory);
-        if needed > memory {
-            return Err(format!("a record takes {needed} of buffer.memory, which has {memory}"));
+        let memory = self.buffer_memory;
+        let needs = |what, needed: ByteSize| {
+            Err(format!(
+                "{what} takes {needed}, and buffer.memory has {memory}: raise --buffer-memory"
+            ))
+        };
+        if self.batch_size > memory {
+            return needs("a full batch", self.batch_size);
         }
-        Ok(())
+        if ByteSize(self.single_batch()) > memory {
+            return needs("a record with its batch", ByteSize(self.single_batch()));
+        }
+        self.producer().check()
     }
 
     /// The engine's producer settings.

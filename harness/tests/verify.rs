@@ -74,7 +74,13 @@ impl Folder {
     }
 
     fn check_with(&self, compacted: Option<Vec<String>>) -> Findings {
-        let args = VerifyArgs { dir: self.path().into(), compacted, recover: false, json: false };
+        let args = VerifyArgs {
+            dir: self.path().into(),
+            compacted,
+            recover: false,
+            cut_damage: false,
+            json: false,
+        };
         check(&args).unwrap().1
     }
 
@@ -83,8 +89,12 @@ impl Folder {
     }
 
     fn recover(&self) -> (Vec<Recovery>, Findings) {
+        self.recover_and(false)
+    }
+
+    fn recover_and(&self, cut_damage: bool) -> (Vec<Recovery>, Findings) {
         let dir = self.path().into();
-        check(&VerifyArgs { dir, compacted: None, recover: true, json: false }).unwrap()
+        check(&VerifyArgs { dir, compacted: None, recover: true, cut_damage, json: false }).unwrap()
     }
 
     /// Changes a file.
@@ -200,8 +210,13 @@ fn a_clean_folder_has_no_fault_and_is_not_touched() {
 #[test]
 fn one_partition_can_be_checked_alone() {
     let folder = Folder::new();
-    let args =
-        VerifyArgs { dir: folder.file("orders-1"), compacted: None, recover: false, json: false };
+    let args = VerifyArgs {
+        dir: folder.file("orders-1"),
+        compacted: None,
+        recover: false,
+        cut_damage: false,
+        json: false,
+    };
     let findings = check(&args).unwrap().1;
     assert_eq!((findings.counts.partitions, findings.faults), (1, vec![]));
     assert!(check(&VerifyArgs { recover: true, ..args }).is_err());
@@ -345,11 +360,14 @@ fn tails_are_named() {
         let findings = folder.check();
         let fault = one(&findings, &path, "batch length");
         let expected = format!("; no whole batch in the {torn} bytes up to the end");
-        assert!(fault.byte == len && fault.found.ends_with(&expected), "{fault}");
+        // Of a batch that is cut off the length is what does not fit; of less than a header, nothing.
+        let at = if torn == 100 { len + 8 } else { len };
+        assert!(fault.byte == at && fault.found.ends_with(&expected), "{fault}");
     }
     fs::write(&path, &log[..log.len() - 1]).unwrap();
     let findings = folder.check();
-    assert_eq!(one(&findings, &path, "batch length").byte, batches(&log).last().unwrap().0 as u64);
+    let at = batches(&log).last().unwrap().0 as u64 + 8;
+    assert_eq!(one(&findings, &path, "batch length").byte, at);
     fs::write(&path, &log).unwrap();
 
     for (suffix, entry) in [("index", 8), ("timeindex", 12)] {
@@ -484,11 +502,44 @@ fn recovery_cuts_off_a_torn_tail_and_says_so() {
 }
 
 #[test]
+fn recovery_tells_of_an_index_that_it_made_anew_in_a_folder_that_was_closed() {
+    let folder = Folder::new();
+    let (recoveries, _) = folder.recover();
+    assert!(recoveries.iter().all(|it| it.clean && it.rebuilt.is_empty()), "{recoveries:#?}");
+    let index = format!("orders-0/{}.index", folder.segments("orders-0").last().unwrap());
+    fs::remove_file(folder.file(&index)).unwrap();
+    let (recoveries, findings) = folder.recover();
+    assert_eq!((findings.faults, findings.notes), (vec![], vec![]));
+    let told = format!("{}: it was missing", folder.file(&index).display());
+    assert_eq!(recoveries[0].rebuilt, [told]);
+    assert_eq!(recoveries[1].rebuilt, Vec::<String>::new());
+}
+
+#[test]
+fn damage_stays_until_the_owner_gives_it_up() {
+    let folder = Folder::crashed();
+    let log = format!("orders-0/{FIRST}.log");
+    folder.edit(&log, |bytes| bytes[70] ^= 1);
+    let before = fs::read(folder.file(&log)).unwrap();
+    let (recoveries, findings) = folder.recover();
+    assert_eq!((recoveries[0].damaged.len(), recoveries[0].cut_bytes), (1, 0));
+    assert!(!findings.notes.iter().any(|note| note.ends_with("mended by the next open")));
+    assert!(findings.notes.iter().any(|note| note.contains("holds damage")), "{findings:?}");
+    assert!(before == fs::read(folder.file(&log)).unwrap());
+    let (recoveries, findings) = folder.recover_and(true);
+    assert_eq!(findings.faults, []);
+    assert!(recoveries[0].cut_bytes > 6_000 && !recoveries[0].kept_aside.is_empty());
+    assert_eq!((recoveries[0].log_end, recoveries[0].damaged.len()), (0, 0));
+}
+
+#[test]
 fn kafkas_own_folder_has_no_fault() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/interop/fixtures");
     let dir = fixtures.join("kafka-folder");
     let findings =
-        check(&VerifyArgs { dir, compacted: None, recover: false, json: false }).unwrap().1;
+        check(&VerifyArgs { dir, compacted: None, recover: false, cut_damage: false, json: false })
+            .unwrap()
+            .1;
     assert_eq!(findings.faults, []);
     let lines = fs::read_to_string(fixtures.join("expected.jsonl")).unwrap().lines().count();
     assert_eq!(findings.counts.records, lines as u64);

@@ -24,7 +24,7 @@ use trunkline::{
 };
 
 use crate::{
-    batches::{BatchFile, Found},
+    batches::{self, BatchFile, Found},
     folder::{Listing, PartitionFolder, Place},
 };
 
@@ -189,7 +189,7 @@ impl<'a, W: Write> Dump<'a, W> {
             Form::Json(json) => json.batch(&mut self.out, batch, &mut self.decoder)?,
         };
         if let Err(error) = printed {
-            self.unread(&error.into_corruption(path, position));
+            self.unread(&batches::corruption(error, path, position));
         }
         Ok(())
     }
@@ -227,14 +227,14 @@ impl<'a, W: Write> Dump<'a, W> {
                 None => {}
             }
         }
-        self.unread(&error.into_corruption(path, position));
+        self.unread(&batches::corruption(error, path, position));
         Ok(())
     }
 
     fn unread(&mut self, fault: &dyn std::fmt::Display) {
         // What was printed before belongs before.
         let _ = self.out.flush();
-        eprintln!("{fault}");
+        crate::say!("{fault}");
         self.all_read = false;
     }
 }

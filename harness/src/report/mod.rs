@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use crate::{
     cells::{Cell, Comparison},
+    doubts,
     journal::Entry,
     result::RunResult,
     show,
@@ -71,34 +72,12 @@ fn findings(verdict: &[Finding]) -> String {
     html + "</dl></section>\n"
 }
 
-/// Each doubt once, with the number of runs that have it.
 fn warnings(entries: &[Entry]) -> String {
-    let mut counted: Vec<(&str, usize)> = Vec::new();
-    let mut overloaded = 0;
-    for entry in entries {
-        overloaded += usize::from(entry.result.is_overloaded());
-        for warning in entry.result.warnings.iter().filter(|text| !text.starts_with("offered")) {
-            // What follows the colon are the figures of one run.
-            let kind = warning.split(':').next().unwrap_or(warning);
-            match counted.iter_mut().find(|(known, _)| *known == kind) {
-                Some((_, count)) => *count += 1,
-                None => counted.push((kind, 1)),
-            }
-        }
-    }
-    let mut items: Vec<String> =
-        counted.iter().map(|(text, count)| format!("{text} ({count} runs)")).collect();
-    if overloaded > 0 {
-        items.push(format!(
-            "{overloaded} runs were offered more than they took; their latencies are those of a \
-             growing queue and are marked “over”"
-        ));
-    }
+    let items: Vec<String> =
+        doubts::of(entries).iter().map(|item| format!("<li>{}</li>", escaped(item))).collect();
     if items.is_empty() {
         return String::new();
     }
-    let items: Vec<String> =
-        items.iter().map(|item| format!("<li>{}</li>", escaped(item))).collect();
     let items = items.concat();
     format!("<section class=\"warnings\"><h2>Doubts</h2><ul>{items}</ul></section>\n")
 }
@@ -206,7 +185,7 @@ fn method(comparison: &Comparison, first: &RunResult, runs: usize, command: &str
         "<section><h2>Machine and method</h2><dl>{facts}</dl>\
          <p>Before each run as much memory as it would use was touched and freed, since memory that a \
          virtual machine gave back to its host is slow at first. Each cell shows its run of median \
-         throughput; percentiles are never averaged. MB are 10⁶ bytes of keys and values before \
+         throughput, at a set rate of median p50; percentiles are never averaged. MB are 10⁶ bytes of keys and values before \
          compression.</p><p>To measure it again:</p><pre>{}</pre></section>\n",
         escaped(command)
     )

@@ -37,7 +37,7 @@ fn everything_is_on_it() {
         "All cells",
         "Machine and method",
         "/dev/&lt;vda&gt;",
-        "debug build (1 runs)",
+        "debug build: several times slower than the engine is (1 run)",
         "--durability &quot;x&quot;",
     ] {
         assert!(page.contains(part), "{part}");

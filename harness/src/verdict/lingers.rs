@@ -5,14 +5,12 @@ use std::fmt::Write as _;
 use super::{DEFAULTS, Finding, View, group, named, without_linger};
 use crate::{cells::Row, result::RunResult, show};
 
-/// Medians that differ by less than this part are called the same.
-const SAME_LATENCY: f64 = 0.1;
-
 type Run<'a> = (&'a Row, &'a RunResult);
 
 /// At a low rate batches don't fill: lingering is paid in latency.
 pub(super) fn cost_at_low_rate(view: &View<'_>) -> Option<Finding> {
-    let runs = view.lingers_at(view.low_column()?, DEFAULTS.1);
+    let column = view.low_column()?;
+    let runs = view.lingers_at(column, DEFAULTS.1);
     let (first, others) = runs.split_first()?;
     if others.is_empty() {
         return None;
@@ -43,12 +41,12 @@ pub(super) fn cost_at_low_rate(view: &View<'_>) -> Option<Finding> {
             continue;
         };
         let by = show::micros(Some((p50 - shortest).abs()));
-        let _ = if (p50 - shortest).abs() <= SAME_LATENCY * shortest {
-            write!(text, "; {linger} ms is about the same")
+        let _ = if view.is_latency_noise(column, p50, shortest) {
+            write!(text, "; {linger} ms makes no difference beyond the noise")
         } else if p50 > shortest {
             write!(text, "; {linger} ms adds {by}")
         } else {
-            write!(text, "; {linger} ms was no slower")
+            write!(text, "; {linger} ms takes {by} off")
         };
     }
     let _ = write!(text, " ({}).", without_linger(first.0));
@@ -66,7 +64,7 @@ pub(super) fn gain_at_middle_rate(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let mut text = format!(
-        "At {} of full speed ({} records/s, {}), ",
+        "At {} of the slowest linger's full speed ({} records/s, {}), ",
         view.comparison.rates[column],
         show::rate(long.config.rate_per_second? as f64),
         without_linger(long_row)
@@ -89,12 +87,14 @@ pub(super) fn gain_at_middle_rate(view: &View<'_>) -> Option<Finding> {
     if short.fsyncs > 0 || long.fsyncs > 0 {
         let _ = write!(text, " and {} instead of {} syncs a second", syncs(long), syncs(short));
     }
-    let _ = write!(
-        text,
-        "; p50 is {} instead of {}.",
-        show::micros(long.latency_us.p50),
-        show::micros(short.latency_us.p50)
-    );
+    let _ = match (short.latency_us.p50, long.latency_us.p50) {
+        (Some(short), Some(long)) if view.is_latency_noise(column, short, long) => {
+            write!(text, "; p50 makes no difference beyond the noise.")
+        }
+        (short, long) => {
+            write!(text, "; p50 is {} instead of {}.", show::micros(long), show::micros(short))
+        }
+    };
     Some(Finding { topic: "linger, half", text })
 }
 

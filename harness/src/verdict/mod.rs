@@ -5,8 +5,10 @@ mod codecs;
 mod lingers;
 mod throughput;
 
+use std::fmt::Write as _;
+
 use crate::{
-    cells::{Comparison, Row},
+    cells::{Cell, Comparison, Row},
     result::RunResult,
     show,
     size::ByteSize,
@@ -27,6 +29,10 @@ const DEFAULTS: (u64, u64, &str) = (5, 16 << 10, "none");
 const ASSUMED_NOISE: f64 = 0.1;
 /// Least noise: two or three repetitions don't prove less.
 const LEAST_NOISE: f64 = 0.03;
+/// As [`ASSUMED_NOISE`], of median latencies: a factor, since these range over powers of ten.
+const ASSUMED_LATENCY_NOISE: f64 = 2.0;
+/// As [`LEAST_NOISE`], of median latencies.
+const LEAST_LATENCY_NOISE: f64 = 1.1;
 
 /// What all of it says, most important first. Empty without results.
 pub fn of(comparison: &Comparison) -> Vec<Finding> {
@@ -141,6 +147,13 @@ impl<'a> View<'a> {
     fn is_noise(&self, a: f64, b: f64) -> bool {
         (a - b).abs() <= self.noise * a.max(b)
     }
+
+    /// Whether two median latencies at the rate of a column are one within the noise there.
+    fn is_latency_noise(&self, column: usize, a: f64, b: f64) -> bool {
+        let noise = self.comparison.latency_noise(column);
+        let factor = noise.map_or(ASSUMED_LATENCY_NOISE, |noise| noise.max(LEAST_LATENCY_NOISE));
+        a.max(b) <= factor * a.min(b)
+    }
 }
 
 /// What rows share that differ in nothing but linger.
@@ -168,6 +181,10 @@ fn times(factor: f64) -> String {
     format!("{} times", show::three_digits(factor))
 }
 
+fn is_in_memory(cell: &Cell) -> bool {
+    cell.typical().machine.mount.is_memory()
+}
+
 fn durability(view: &View<'_>) -> Option<Finding> {
     let rows = &view.comparison.rows;
     let first = &rows.first()?.config.durability;
@@ -184,6 +201,9 @@ fn durability(view: &View<'_>) -> Option<Finding> {
     let text = if rows.iter().any(|row| row.config.durability != *first) {
         "Both levels were measured: written is acknowledged from the page cache, and a power cut \
          takes it back; durable waited for the disk."
+    } else if first == "durable" && view.comparison.cells().any(is_in_memory) {
+        "Every acknowledgement waited for fdatasync, but the file system is in memory: nothing of this \
+         is durable, and syncs cost nothing."
     } else if first == "durable" {
         "All of this is durable: every acknowledgement waited until the disk had the record \
          (fdatasync). Figures of systems that acknowledge from the page cache, as Kafka does, compare \
@@ -198,17 +218,44 @@ fn durability(view: &View<'_>) -> Option<Finding> {
 
 fn noise(view: &View<'_>) -> Option<Finding> {
     view.comparison.rows.first()?;
-    let text = match view.comparison.noise() {
-        Some(noise) => format!(
-            "Runs of one cell at full speed differed by up to {:.0} %: smaller differences between \
-             cells mean nothing.",
-            noise * 100.0
-        ),
-        None => format!(
-            "Nothing was repeated, so differences under {:.0} % are taken as noise; --repeat 3 tells.",
-            ASSUMED_NOISE * 100.0
-        ),
-    };
+    let mut repeated = Vec::new();
+    let mut assumed = Vec::new();
+    if view.comparison.max_column().is_some() {
+        match view.comparison.noise() {
+            Some(noise) => repeated.push(format!("at full speed by up to {:.0} %", noise * 100.0)),
+            None => assumed.push(format!("differences under {:.0} %", ASSUMED_NOISE * 100.0)),
+        }
+    }
+    let rates = view.comparison.rates.iter().enumerate().filter(|(_, rate)| *rate != "max");
+    let mut is_latency_assumed = false;
+    for (column, rate) in rates {
+        match view.comparison.latency_noise(column) {
+            Some(noise) => repeated.push(format!(
+                "at {rate} in their p50 by a factor of {}",
+                show::three_digits(noise)
+            )),
+            None => is_latency_assumed = true,
+        }
+    }
+    if is_latency_assumed {
+        let elsewhere =
+            if repeated.iter().any(|text| text.contains("p50")) { "other " } else { "" };
+        assumed.push(format!("{elsewhere}p50 within a factor of {ASSUMED_LATENCY_NOISE}"));
+    }
+    let mut text = String::new();
+    if !repeated.is_empty() {
+        let repeated = repeated.join(", ");
+        text = format!("Runs of one cell differed {repeated}: smaller differences mean nothing.");
+    }
+    if !assumed.is_empty() {
+        let (space, what) = if text.is_empty() { ("", "Nothing") } else { (" ", "The rest") };
+        let verb = if text.is_empty() { "was repeated" } else { "was not repeated" };
+        let assumed = assumed.join(" and ");
+        let _ = write!(
+            text,
+            "{space}{what} {verb}, so {assumed} are taken as noise; `sweep --repeat 3` measures it."
+        );
+    }
     Some(Finding { topic: "noise", text })
 }
 

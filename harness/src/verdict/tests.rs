@@ -64,7 +64,9 @@ fn what_did_not_keep_a_low_rate_is_no_measure_of_the_others() {
     assert!(text.contains("linger 0 ms did not keep the rate"), "{text}");
     assert!(!text.contains("p50") && !text.contains("chance"), "{text}");
     runs[0].result.records_unsent = 0;
-    assert!(text_of(&runs, "linger, low").contains("5 ms was no slower; 50 ms was no slower ("));
+    assert!(
+        text_of(&runs, "linger, low").contains("5 ms takes 9.00 s off; 50 ms takes 9.00 s off (")
+    );
     runs[2].result.latency_us.p50 = None;
     assert!(text_of(&runs, "linger, low").contains("50 ms was measured too briefly to say"));
 }
@@ -98,9 +100,51 @@ fn codecs_are_held_against_none() {
     let runs = [entry(DEFAULT, "max", 0, 200.0, 1.0), entry(lz4, "max", 0, 100.0, 1.0)];
     let text = text_of(&runs, "compression");
     assert!(
-        text.contains("lz4 makes batches 3.90 times smaller, at 50 % of the throughput"),
+        text.contains(
+            "batches of 16KiB, lz4 makes them 3.90 times smaller, at 50 % of the throughput"
+        ),
         "{text}"
     );
+}
+
+#[test]
+fn codecs_are_compared_at_one_batch_size() {
+    let cell = |kib: u64, codec, speed| entry((5, kib << 10, codec), "max", 0, speed, 1.0);
+    let mut runs = vec![cell(16, "none", 200.0), cell(256, "none", 400.0)];
+    runs.extend([cell(16, "lz4", 300.0), cell(256, "lz4", 200.0)]);
+    let text = text_of(&runs, "compression");
+    assert!(text.contains("batches of 256KiB") && text.contains("at 50 % of"), "{text}");
+}
+
+#[test]
+fn a_latency_within_the_noise_of_repetitions_is_no_result() {
+    let at = |linger, repeat, p50| entry((linger, 16 << 10, "none"), "50%", repeat, 100.0, p50);
+    let low = |linger, repeat, p50| entry((linger, 16 << 10, "none"), "2k", repeat, 2.0, p50);
+    let mut runs = vec![at(0, 0, 30_200.0), at(50, 0, 721.0), low(0, 0, 300.0), low(5, 0, 500.0)];
+    for run in &mut runs[..2] {
+        run.result.config.rate_per_second = Some(100_000);
+        run.result.records = 100_000;
+    }
+    assert!(text_of(&runs, "linger, half").contains("p50 is 721 µs instead of 30.2 ms"));
+    let text = text_of(&runs, "linger, low");
+    assert!(text.contains("5 ms makes no difference beyond the noise"), "assumed: {text}");
+    let text = text_of(&runs, "noise");
+    assert!(
+        text.contains("p50 within a factor of 2") && text.contains("`sweep --repeat 3`"),
+        "{text}"
+    );
+    let mut again = at(0, 1, 600.0);
+    again.result.config = runs[0].result.config.clone();
+    again.result.records = 100_000;
+    runs.extend([again, low(5, 1, 510.0)]);
+    let text = text_of(&runs, "linger, half");
+    assert!(text.contains("p50 makes no difference beyond the noise"), "{text}");
+    assert!(text_of(&runs, "linger, low").contains("5 ms adds 200 µs"), "repeated closely");
+    let text = text_of(&runs, "noise");
+    assert!(
+        text.contains("at 2k in their p50 by a factor of 1.02") && text.contains("factor of 50.3")
+    );
+    assert!(!text.contains("--repeat"), "{text}");
 }
 
 #[test]

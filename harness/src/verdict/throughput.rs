@@ -16,6 +16,8 @@ pub(super) fn most(view: &View<'_>) -> Option<Finding> {
         show::rate(best.records_per_second),
         if best.config.acks == "0" {
             "acks 0 (nothing waited for)"
+        } else if best.machine.mount.is_memory() {
+            "in memory"
         } else {
             &best.config.durability
         },

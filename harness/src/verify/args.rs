@@ -18,7 +18,7 @@ producer snapshots against what the batches say. Checkpoints against the log's e
 the files that only Trunkline writes. Missing indexes are no fault: they are made again from the log.
 
 Prints a line for each fault, `FILE: byte N: what: expected ..., found ...`, and a summary. \
-Exit code: 0 without faults, 1 with some, 2 where it could not look.
+Exit code: 0 without faults, 1 with some, 2 where it could not look, or not tell.
 
 A folder that a broker or an engine has open changes while it is read: its last segments and \
 checkpoints may then show faults that are none.";
@@ -42,10 +42,16 @@ pub struct VerifyArgs {
     /// topics without one. Those that trunkline-topics or cleaner-offset-checkpoint name are known
     #[arg(long, value_name = "TOPICS", num_args = 0.., require_equals = true, value_delimiter = ',')]
     pub compacted: Option<Vec<String>>,
-    /// First open the folder as the engine does after a crash and close it again: cuts torn tails
-    /// off, rebuilds indexes, and says so. This writes to the folder
+    /// First open the folder as the engine does after a crash and close it again. Cuts torn tails off
+    /// and tells of each file beside the log that it made anew. In a folder that was closed cleanly
+    /// nothing is looked for. This writes to the folder
     #[arg(long)]
     pub recover: bool,
+    /// With --recover: where acknowledged records are damaged, cut the log there. Those from the damage
+    /// on are lost to readers, whole ones too, and their offsets are given out again; their bytes are
+    /// kept beside the log in .quarantined files. Without it they stay, and appends are refused
+    #[arg(long, requires = "recover")]
+    pub cut_damage: bool,
     /// Print one JSON object instead of lines
     #[arg(long)]
     pub json: bool,

@@ -31,7 +31,7 @@ use root::Root;
 use trunkline::{
     error::IoError,
     io::Storage,
-    log::{ChangeError, DirError, OpenError},
+    log::{ChangeError, DirError, OnDamage, OpenError},
     segment::Suffix,
     types::TopicPartition,
 };
@@ -62,6 +62,9 @@ pub enum VerifyError {
         /// The folder above.
         root: PathBuf,
     },
+    /// The findings could not be told.
+    #[error("write the findings: {0}")]
+    Output(std::io::Error),
     /// Another program has the folder open.
     #[error(transparent)]
     Dir(#[from] DirError),
@@ -76,7 +79,7 @@ pub enum VerifyError {
 /// Checks what `args` say and prints what was found. Whether all is well.
 pub fn run(args: &VerifyArgs) -> Result<bool, VerifyError> {
     let report = look(args)?;
-    report.print(args.json);
+    report.print(args.json)?;
     Ok(report.findings.fault_count() == 0)
 }
 
@@ -95,12 +98,14 @@ fn look(args: &VerifyArgs) -> Result<Report, VerifyError> {
         let root = Root::read(&storage, &job.root, &mut unheard);
         let config = |name: &TopicPartition| {
             let compacted = compacted(args, &root, name).is_some();
-            root.config(name).compacted(compacted)
+            let on_damage = if args.cut_damage { OnDamage::Cut } else { OnDamage::Refuse };
+            root.config(name).compacted(compacted).on_damage(on_damage)
         };
         report.recoveries = recover::recover(&storage, &job.root, &job.partitions, config)?;
     }
     let start = Instant::now();
-    report.findings = job.check(&storage, args);
+    let has_damage = report.recoveries.iter().any(|recovery| !recovery.damaged.is_empty());
+    report.findings = job.check(&storage, args, has_damage);
     report.seconds = start.elapsed().as_secs_f64();
     Ok(report)
 }
@@ -138,14 +143,19 @@ impl Job {
         }
     }
 
-    fn check(&self, storage: &Storage, args: &VerifyArgs) -> Findings {
+    fn check(&self, storage: &Storage, args: &VerifyArgs, has_damage: bool) -> Findings {
         let mut findings = Findings::default();
         let root = Root::read(storage, &self.root, &mut findings);
         if self.is_whole {
             let names: BTreeSet<_> = self.partitions.iter().map(|it| it.name.clone()).collect();
             root.check_missing(&names, &mut findings);
         }
-        if !root.is_closed {
+        if has_damage {
+            findings.note(
+                "the folder is not closed, since it holds damage: each open finds it again, and mends \
+                 only what a crash leaves at the ends of the logs",
+            );
+        } else if !root.is_closed {
             findings.note(
                 "the folder was not closed cleanly, or is in use: what a crash leaves at the ends \
                  of the logs counts as a fault here, and is mended by the next open",

@@ -26,7 +26,8 @@ use super::{
     seals::{self, SegmentFound},
 };
 use crate::{
-    batches::{BatchFile, Found, Skipped},
+    batches::{self, BatchFile, Found, Skipped},
+    count::counted,
     folder::{Listing, PartitionFolder},
 };
 
@@ -156,8 +157,9 @@ impl<'a> Check<'a> {
             }
         }
         if missing > 0 {
+            let missing = counted(missing as u64, "index file is", "index files are");
             self.findings.note(format!(
-                "{name}: {missing} index files are missing; they are made again from the log"
+                "{name}: {missing} missing; whoever needs what they say takes it from the log"
             ));
         }
         if !listing.aside.is_empty() {
@@ -266,7 +268,7 @@ impl<'a> Check<'a> {
         let marker = match self.decode(path, position, batch) {
             Ok(marker) => marker,
             Err(error) => {
-                self.findings.fault(error.into_corruption(path, position));
+                self.findings.fault(batches::corruption(error, path, position));
                 self.producers.damaged();
                 None
             }
@@ -381,7 +383,7 @@ impl<'a> Check<'a> {
         base_offset: Offset,
         indexes: &mut Indexes,
     ) -> bool {
-        let mut corruption = error.into_corruption(path, position);
+        let mut corruption = batches::corruption(error, path, position);
         let plausible = |header: &BatchHeader| {
             let relative = header.last_offset().saturating_sub(base_offset);
             (0..=MAX_RELATIVE_OFFSET).contains(&relative) && header.base_offset >= base_offset

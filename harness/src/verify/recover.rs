@@ -1,7 +1,12 @@
 //! `--recover`: opens every partition as the engine does after a crash, closes it again, and tells
 //! what that changed.
 
-use std::{fmt::Write as _, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use trunkline::{
@@ -10,11 +15,12 @@ use trunkline::{
     error::IoError,
     io::Storage,
     log::{ClosedLog, LogConfig, LogDir, RecoveryReport, UnrecoveredLog},
+    segment::{Suffix, file_path},
     types::TopicPartition,
 };
 
 use super::VerifyError;
-use crate::folder::PartitionFolder;
+use crate::folder::{Listing, PartitionFolder};
 
 /// What recovery did to one partition.
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +71,22 @@ impl From<RecoveryReport> for Recovery {
 }
 
 impl Recovery {
+    /// Tells of an index file that the engine made anew without a word. To go on with what stood there
+    /// is none of it.
+    fn compare(&mut self, before: &BTreeMap<PathBuf, Entries>, after: &BTreeMap<PathBuf, Vec<u8>>) {
+        for (path, bytes) in after {
+            let why = match before.get(path) {
+                None => "it was missing",
+                Some(entries) if !entries.begin(bytes) => "its entries did not fit the log",
+                Some(_) => continue,
+            };
+            let path = path.display().to_string();
+            if !self.rebuilt.iter().any(|told| told.contains(&path)) {
+                self.rebuilt.push(format!("{path}: {why}"));
+            }
+        }
+    }
+
     /// For people: a line, and one more for each thing that was changed.
     pub(super) fn text(&self) -> String {
         let Self { partition, log_start, log_end, .. } = self;
@@ -87,6 +109,12 @@ impl Recovery {
                 let _ = writeln!(text, "  {what} {item}");
             }
         }
+        if !self.damaged.is_empty() {
+            text.push_str(
+                "  to append again, put a sound copy of the folder in its place, or give up what stands \
+                 from the damage on: --recover --cut-damage (see --help)\n",
+            );
+        }
         text
     }
 }
@@ -101,13 +129,17 @@ pub(super) fn recover(
     let log_dir = Arc::new(LogDir::open(storage, dir, Strategy::SyncEach)?);
     let mut logs = Vec::new();
     let mut recoveries = Vec::new();
+    let before = partitions
+        .iter()
+        .map(|partition| indexes(storage, partition, |bytes| Entries::of(&bytes)))
+        .collect::<Result<Vec<_>, _>>()?;
     for partition in partitions {
         let config = config(&partition.name);
         let clock = Arc::new(SystemClock::new());
         let (log, report) =
             UnrecoveredLog::open(&log_dir, &partition.name, config, clock)?.recover()?;
         logs.push(log);
-        recoveries.push(report.into());
+        recoveries.push(Recovery::from(report));
     }
     let mut all_clean = true;
     for log in logs {
@@ -119,5 +151,44 @@ pub(super) fn recover(
     } else {
         log_dir.persist().map_err(IoError::from)?;
     }
+    for ((partition, before), recovery) in partitions.iter().zip(before).zip(&mut recoveries) {
+        recovery.compare(&before, &indexes(storage, partition, |bytes| bytes)?);
+    }
     Ok(recoveries)
+}
+
+/// The entries of an index file, without the zeros that were reserved behind them.
+struct Entries {
+    len: usize,
+    crc: u32,
+}
+
+impl Entries {
+    fn of(bytes: &[u8]) -> Self {
+        let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        Self { len, crc: crc32c::crc32c(&bytes[..len]) }
+    }
+
+    /// Whether `bytes` begin with them.
+    fn begin(&self, bytes: &[u8]) -> bool {
+        bytes.get(..self.len).is_some_and(|bytes| crc32c::crc32c(bytes) == self.crc)
+    }
+}
+
+/// The index files of a partition, each as `keep` keeps it.
+fn indexes<T>(
+    storage: &Storage,
+    partition: &PartitionFolder,
+    keep: impl Fn(Vec<u8>) -> T,
+) -> Result<BTreeMap<PathBuf, T>, IoError> {
+    let listing = Listing::read(storage, &partition.path)?;
+    let mut indexes = BTreeMap::new();
+    for suffix in [Suffix::Index, Suffix::TimeIndex, Suffix::TxnIndex] {
+        for (base_offset, len) in listing.of(suffix) {
+            let path = file_path(&partition.path, base_offset, suffix);
+            let bytes = storage.read(&path, len)?;
+            indexes.insert(path, keep(bytes));
+        }
+    }
+    Ok(indexes)
 }

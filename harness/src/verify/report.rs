@@ -1,15 +1,16 @@
 //! How `verify` tells what it found: lines for people, one object for programs.
 
-use std::io::{IsTerminal, Write as _, stderr, stdout};
+use std::io::{IsTerminal, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{
+    VerifyError,
     fault::{Counts, Fault, Findings},
     recover::Recovery,
 };
-use crate::count::grouped;
+use crate::{count::counted, output};
 
 /// All that is to be told.
 #[derive(Debug, Default)]
@@ -36,10 +37,9 @@ struct Json<'a> {
 
 impl Report {
     /// Tells it on standard output.
-    pub(super) fn print(&self, json: bool) {
+    pub(super) fn print(&self, json: bool) -> Result<(), VerifyError> {
         let text = if json { self.json() } else { self.text() };
-        // Who stopped reading wants no more.
-        let _ = stdout().lock().write_all(text.as_bytes());
+        output::print(&text).map_err(VerifyError::Output)
     }
 
     fn text(&self) -> String {
@@ -56,9 +56,6 @@ impl Report {
 
     fn summary(&self) -> String {
         let Counts { partitions, segments, batches, records, bytes } = self.findings.counts;
-        let counted = |count: u64, one: &str, many: &str| {
-            format!("{} {}", grouped(count), if count == 1 { one } else { many })
-        };
         let speed = bytes as f64 / 1e6 / self.seconds.max(1e-9);
         [
             counted(partitions, "partition", "partitions"),
