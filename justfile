@@ -29,6 +29,10 @@ interop:
 kill-loop rounds="200":
     bash harness/tests/kill-loop.sh {{rounds}}
 
+# Each planted bug must be caught by the tests.
+twins:
+    cargo test -p trunkline --features twins --test lives twins -- --nocapture
+
 # Power cuts and full disks on real file systems (needs root, FUSE and loop devices).
 torture ext4="300" xfs="30":
     bash engine/tests/realfs/torture.sh --ext4 {{ext4}} --xfs {{xfs}}

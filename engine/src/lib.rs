@@ -33,7 +33,7 @@
 //! 4 log
 //! 3 segment  commit
 //! 2 io  record
-//! 1 types  limits  error  clock  metrics
+//! 1 types  limits  error  clock  metrics  twins
 //! ```
 
 /// Builder methods of an options struct: each sets the public field of its name.

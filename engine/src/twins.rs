@@ -36,8 +36,6 @@ pub enum Twin {
     CutNotSynced,
     /// Segments are removed from the first to the last, so that a crash leaves a hole.
     RemovedFromTheFront,
-    /// What is known of sealed segments outlives a truncation into them.
-    SealsOutliveCut,
     /// Snapshots of producers outlive the records that they speak of.
     SnapshotsOutliveCut,
     /// The new log start is shown before it is on disk.
@@ -60,7 +58,7 @@ pub enum Twin {
 
 impl Twin {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 22] = [
         Self::NoSyncOfLog,
         Self::DurableWhenWritten,
         Self::FailedSyncTriedAgain,
@@ -74,7 +72,6 @@ impl Twin {
         Self::CutBeforeCheckpoint,
         Self::CutNotSynced,
         Self::RemovedFromTheFront,
-        Self::SealsOutliveCut,
         Self::SnapshotsOutliveCut,
         Self::StartNotPersisted,
         Self::EpochsNotStored,

@@ -155,9 +155,7 @@ impl PartitionLog {
         self.lower_checkpoint(end)?;
         writer.state = WriterState::Failed(None);
         // A seal speaks of a length that another batch may reach again.
-        if !twin!(SealsOutliveCut) {
-            writer.seals.retain(|base| base < target.base_offset());
-        }
+        writer.seals.retain(|base| base < target.base_offset());
         writer.seals.store(self.storage(), &self.path)?;
         self.announce_cut(&target, &removed, stays, end);
         self.remove_segments(writer, &removed)?;

@@ -2,7 +2,6 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use fastrand::Rng;
 use trunkline::{
     clock::{Clock, ManualClock},
     commit::Strategy,
@@ -15,7 +14,10 @@ use trunkline::{
     types::{Durability, Offset, TopicName, TopicPartition},
 };
 
-use crate::model::{Fail, Model, Stored};
+use crate::{
+    dice::Dice,
+    model::{Fail, Model, Stored},
+};
 
 /// What lives add up to.
 #[derive(Debug, Default)]
@@ -81,7 +83,7 @@ enum Stop {
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Life {
-    rng: Rng,
+    rng: Dice,
     disk: ForgetfulDisk,
     /// The same disk, where a fault is planned.
     faulty: Option<FaultyDisk>,
@@ -116,8 +118,11 @@ const ROOT: &str = "/data";
 
 impl Life {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let partition = |number, rng: &mut Rng| Partition {
+        Self::drawn(Dice::with_seed(seed))
+    }
+
+    pub(crate) fn drawn(mut rng: Dice) -> Self {
+        let partition = |number, rng: &mut Dice| Partition {
             name: TopicPartition::new(TopicName::new("t").unwrap(), number),
             config: config(rng),
             model: Model::default(),
@@ -311,6 +316,9 @@ impl Life {
         let most = [10, 50, 250, 1000][self.rng.usize(..4)];
         self.disk.power_off_after(self.rng.u64(..most));
         for _ in 0..300 {
+            if self.rng.is_spent() {
+                break;
+            }
             if let Err(stop) = self.step() {
                 return stop;
             }
@@ -727,7 +735,7 @@ impl Life {
 }
 
 /// Tiny segments and sparse or dense indexes, so that a short life has much of everything.
-fn config(rng: &mut Rng) -> LogConfig {
+fn config(rng: &mut Dice) -> LogConfig {
     LogConfig::default()
         .segment_bytes([1200, 5000, 20_000, 60_000][rng.usize(..4)])
         .index_interval_bytes([1, 300, 4096][rng.usize(..3)])

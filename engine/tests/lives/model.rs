@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use fastrand::Rng;
 use trunkline::{
     log::{Isolation, PartitionLog, epochs::LeaderEpochs},
     record::{Batch, BatchHeader, Decoder, Marker, SealedBatch},
     types::Offset,
 };
+
+use crate::dice::Dice;
 
 /// Why a log is not as this model says.
 #[derive(Debug)]
@@ -152,7 +153,7 @@ impl Model {
 
     /// Holds what recovery left against what must and may be there; from then on that is what there
     /// is, and it must stay: whoever reads it may act on it.
-    pub(crate) fn adopt(&mut self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
+    pub(crate) fn adopt(&mut self, log: &PartitionLog, rng: &mut Dice) -> Result<(), Fail> {
         let marks = log.watermarks();
         let (start, end) = (marks.log_start, marks.log_end);
         if end < self.durable {
@@ -225,7 +226,7 @@ impl Model {
     }
 
     /// Reads the log and looks it up in all ways; it must answer as this model does.
-    pub(crate) fn check(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
+    pub(crate) fn check(&self, log: &PartitionLog, rng: &mut Dice) -> Result<(), Fail> {
         let marks = log.watermarks();
         let (start, end) = (marks.log_start, marks.log_end);
         if (start, end) != (self.start.0, self.end()) {
@@ -248,7 +249,7 @@ impl Model {
         self.batches[first..].iter()
     }
 
-    fn check_records(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
+    fn check_records(&self, log: &PartitionLog, rng: &mut Dice) -> Result<(), Fail> {
         let max_bytes = [1, 600, 5000, 1 << 20][rng.usize(..4)];
         let mut expected = self.visible();
         let mut offset = self.start();
@@ -275,7 +276,7 @@ impl Model {
         }
     }
 
-    fn check_offsets(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
+    fn check_offsets(&self, log: &PartitionLog, rng: &mut Dice) -> Result<(), Fail> {
         for _ in 0..4.min(self.end() - self.start()) {
             let offset = rng.i64(self.start()..self.end());
             let fetched = log.fetch(offset, 1, Isolation::Committed);
@@ -293,7 +294,7 @@ impl Model {
         Ok(())
     }
 
-    fn check_times(&self, log: &PartitionLog, rng: &mut Rng) -> Result<(), Fail> {
+    fn check_times(&self, log: &PartitionLog, rng: &mut Dice) -> Result<(), Fail> {
         let readable = log.readable().get();
         let times: Vec<_> = self.visible().flat_map(|batch| &batch.times).collect();
         for _ in 0..4.min(times.len()) {

@@ -1,5 +1,5 @@
-//! Each planted bug (`trunkline::twins`) is caught: by a life with power cuts, or by one in which a call to
-//! the disk goes wrong.
+//! Each planted bug (`trunkline::twins`) is caught: by a story of its own, by a life with power cuts, or by
+//! one in which a call to the disk goes wrong.
 
 use trunkline::{
     io::{Fault, Verb},
@@ -7,6 +7,7 @@ use trunkline::{
 };
 
 use crate::{
+    directed,
     life::Life,
     seeds::{number, over_seeds},
 };
@@ -18,10 +19,22 @@ const FAULT_LIVES: u64 = 6;
 const FAULTS: [(Fault, Verb); 3] =
     [(Fault::Io, Verb::Sync), (Fault::Flipped, Verb::Write), (Fault::Misdirected, Verb::Write)];
 const STEPS: usize = 40;
+/// Lives that are lived before a look at how they went.
+const AT_ONCE: u64 = 50;
 
 /// How a bug shows, and in which life.
 fn caught(twin: Twin) -> Option<String> {
-    const AT_ONCE: u64 = 50;
+    for (name, story) in directed::ALL {
+        let (_, failures) = over_seeds(0..1, |_| {
+            twin.plant();
+            let outcome = story();
+            Twin::uproot();
+            outcome
+        });
+        if let Some((_, what)) = failures.first() {
+            return Some(format!("{name}: {}", first_line(what)));
+        }
+    }
     for first in (0..number("TRUNKLINE_TWIN_LIVES").unwrap_or(LIVES)).step_by(AT_ONCE as usize) {
         let (_, failures) = over_seeds(first..first + AT_ONCE, |seed| {
             twin.plant();
