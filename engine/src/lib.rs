@@ -3,16 +3,14 @@
 //! ```
 //! use std::time::Duration;
 //! use trunkline::{
-//!     Engine, EngineOptions,
-//!     consumer::{AutoOffsetReset::Earliest, ConsumerOptions},
-//!     producer::{ProducerOptions, ProducerRecord},
-//!     topic::TopicConfig,
+//!     AutoOffsetReset::Earliest, ConsumerOptions, Engine, EngineOptions, ProducerOptions,
+//!     ProducerRecord, TopicConfig,
 //! };
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let data = folder.path();
 //! let engine = Engine::open(EngineOptions::new(data))?;
-//! let orders = engine.create_topic("orders", 3, TopicConfig::default())?;
+//! let orders = engine.topic_or_create("orders", 3, TopicConfig::default())?;
 //! let producer = engine.producer(ProducerOptions::default())?;
 //! let record = ProducerRecord::new(Some(b"customer 7"), Some(b"two apples"));
 //! let sent = producer.send(&orders, &record)?.wait()?; // durable now: on the device
@@ -86,5 +84,8 @@ pub mod topic;
 pub mod twins;
 pub mod types;
 
+pub use consumer::{AutoOffsetReset, ConsumerOptions};
 pub use engine::Engine;
 pub use options::EngineOptions;
+pub use producer::{ProducerOptions, ProducerRecord};
+pub use topic::TopicConfig;

@@ -11,7 +11,8 @@ pub type LeaderEpoch = i32;
 /// Epoch that is stamped when none is known (Kafka: `NO_PARTITION_LEADER_EPOCH`).
 pub const NO_EPOCH: LeaderEpoch = -1;
 
-/// What the acknowledgement of one node means (`DESIGN`: two questions that are kept apart).
+/// What the acknowledgement of one node means (`docs/DURABILITY.md`). Whose acknowledgement is waited
+/// for is another question: [`Acks`](crate::producer::Acks).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Durability {
     /// In the page cache, as Kafka does: survives the process, not the machine.

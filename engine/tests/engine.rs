@@ -11,11 +11,11 @@ use trunkline::{
     clock::{Clock, ManualClock},
     consumer::{AssignError, AutoOffsetReset, ConsumerOptions, PollError},
     engine::{CreateTopicError, DeleteTopicError, Engine, OpenError},
-    log::{AppendError, DirError, PartitionLog, checkpoint},
+    log::{AppendError, DirError, Isolation, PartitionLog, checkpoint},
     options::{EngineOptions, Housekeeping},
     producer::{Ack, ProducerOptions, ProducerRecord, SendError},
     record::{BatchBuilder, BatchSettings, Encoder, NewRecord},
-    topic::{TOPICS_FILE, Topic, TopicConfig},
+    topic::{CleanupPolicy, TOPICS_FILE, Topic, TopicConfig},
     types::{Durability, TopicPartition},
 };
 
@@ -127,6 +127,8 @@ fn a_clean_close_leaves_the_marker_and_an_open_takes_it() {
     let marker = root.path().join("disk0").join(checkpoint::CLEAN_SHUTDOWN);
     let engine = open(root.path(), 1);
     assert!(!marker.exists());
+    let report = engine.recovery_report();
+    assert!(report.is_clean() && !report.log_dirs[0].was_closed_cleanly, "a new folder");
     engine.close().unwrap();
     engine.close().unwrap();
     assert!(marker.exists());
@@ -137,6 +139,57 @@ fn a_clean_close_leaves_the_marker_and_an_open_takes_it() {
     assert!(!marker.exists());
     drop(engine);
     assert!(!marker.exists());
+}
+
+#[test]
+fn a_topic_to_be_compacted_is_not_made_and_one_that_is_there_is_opened() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = open(root.path(), 1);
+    for policy in [CleanupPolicy::Compact, CleanupPolicy::CompactAndDelete] {
+        let config = TopicConfig::default().cleanup_policy(policy);
+        let refused = engine.create_topic("users", 1, config.clone());
+        assert!(matches!(refused, Err(CreateTopicError::Compaction(found)) if found == policy));
+        let refused = engine.topic_or_create("users", 1, config);
+        assert!(refused.unwrap_err().to_string().contains("not built yet"));
+    }
+    assert!(engine.topics().is_empty());
+    fill(&engine.create_topic("users", 1, TopicConfig::default()).unwrap(), 2);
+    engine.close().unwrap();
+
+    // A broker's folder, whose owner knows that it is compacted.
+    let disk = root.path().join("disk0");
+    fs::remove_file(disk.join(TOPICS_FILE)).unwrap();
+    let compacted = TopicConfig::default().cleanup_policy(CleanupPolicy::Compact);
+    let engine = Engine::open(options(root.path(), 1).adopted_topics(compacted)).unwrap();
+    let topic = engine.topic("users").unwrap();
+    assert_eq!(read(&engine, &topic), names(1, 2));
+    let log = &topic.partitions()[0];
+    let mut fetched = log.fetch(1, 1 << 20, Isolation::Committed).unwrap().bytes().to_vec();
+    fetched[..8].copy_from_slice(&9_i64.to_be_bytes());
+    let end = log.append_as_follower(&fetched).unwrap().end;
+    assert_eq!(end.offset(), 11, "there is a gap between the offsets");
+}
+
+#[test]
+fn a_topic_is_made_once_by_those_who_want_it() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = open(root.path(), 1);
+    let want = || engine.topic_or_create("orders", 2, TopicConfig::default()).unwrap().id();
+    let ids: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(want)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]));
+    let other =
+        engine.topic_or_create("orders", 5, TopicConfig::default().retention_ms(1)).unwrap();
+    assert_eq!((other.partition_count(), other.config()), (2, &TopicConfig::default()));
+    engine.close().unwrap();
+    let engine = open(root.path(), 1);
+    let again = engine.topic_or_create("orders", 2, TopicConfig::default()).unwrap();
+    assert_eq!(again.id(), ids[0]);
+    engine.close().unwrap();
+    let closed = engine.topic_or_create("more", 1, TopicConfig::default());
+    assert!(matches!(closed, Err(CreateTopicError::Closed)));
 }
 
 #[test]

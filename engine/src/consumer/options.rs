@@ -81,7 +81,10 @@ pub struct ConsumerOptions {
     /// `max.poll.records`: records that one poll gives at most, at least 1. Default
     /// [`DEFAULT_MAX_POLL_RECORDS`].
     pub max_poll_records: usize,
-    /// Where to start when there is no position, or the log no longer holds it.
+    /// `auto.offset.reset`: where to start when there is no position, or the log no longer holds it.
+    /// Default [`AutoOffsetReset::Latest`]: a fresh consumer, without a [`seek`](super::Consumer::seek),
+    /// gets only what is committed after it was assigned its partition, none of what stands there
+    /// already.
     pub auto_offset_reset: AutoOffsetReset,
     /// `isolation.level`: how far the consumer sees. Default: what is committed. Control records are
     /// given at no level.

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use crate::{
     error::IoError,
     log::{ChangeError, DirError, OpenError as LogOpenError},
-    topic::{CatalogError, ConfigError, SurveyError},
+    topic::{CatalogError, CleanupPolicy, ConfigError, SurveyError},
     types::{TopicId, TopicName, TopicNameError, TopicPartition},
 };
 
@@ -88,6 +88,9 @@ pub enum CreateTopicError {
     /// A setting is refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Nothing compacts logs yet: the topic would grow without end.
+    #[error("cleanup.policy={0}: compaction is not built yet, only `delete` is")]
+    Compaction(CleanupPolicy),
     /// Something of that name stands in a log dir and is not ours.
     #[error("{} is in the way", path.display())]
     InTheWay {

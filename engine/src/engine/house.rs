@@ -92,7 +92,7 @@ impl Shared {
             match log.checkpoint() {
                 Ok(_) => has_told = true,
                 // Its topic was deleted meanwhile, and is not spoken of again; or it takes no changes.
-                Err(ChangeError::Closed) => {}
+                Err(ChangeError::Closed | ChangeError::Failed { .. }) => {}
                 Err(error) => {
                     tracing::error!(partition = %log.partition(), %error, "checkpoint failed");
                 }

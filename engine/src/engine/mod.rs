@@ -86,6 +86,36 @@ impl Engine {
         self.shared.create_topic(name, partitions, config)
     }
 
+    /// The topic of that name, made as [`Engine::create_topic`] makes it where there is none yet. One that
+    /// exists stays as it is, with the partitions and settings that it has.
+    ///
+    /// ```
+    /// # use trunkline::{Engine, EngineOptions, TopicConfig};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let engine = Engine::open(EngineOptions::new(folder.path()))?;
+    /// let made = engine.topic_or_create("orders", 3, TopicConfig::default())?;
+    /// let found = engine.topic_or_create("orders", 5, TopicConfig::default())?;
+    /// assert_eq!((made.id(), found.partition_count()), (found.id(), 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn topic_or_create(
+        &self,
+        name: &str,
+        partitions: u32,
+        config: TopicConfig,
+    ) -> Result<Arc<Topic>, CreateTopicError> {
+        if let Some(topic) = self.topic(name) {
+            return Ok(topic);
+        }
+        match self.create_topic(name, partitions, config) {
+            // Another thread was first.
+            Err(CreateTopicError::Exists(name)) => {
+                self.topic(name.as_str()).ok_or(CreateTopicError::Exists(name))
+            }
+            other => other,
+        }
+    }
+
     /// Deletes a topic with all its records. Who still holds it gets errors from now on; its files go
     /// after `file.delete.delay.ms`. They stay open while a consumer has it assigned or somebody holds
     /// the [`Topic`]; this engine's producers let go of it here.

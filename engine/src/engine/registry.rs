@@ -78,6 +78,9 @@ impl Shared {
             return Err(CreateTopicError::Partitions { most: MAX_PARTITIONS, found: partitions });
         }
         config.validate()?;
+        if config.cleanup_policy.compacts() {
+            return Err(CreateTopicError::Compaction(config.cleanup_policy));
+        }
         let mut registry = self.registry.lock();
         if self.is_closed() {
             return Err(CreateTopicError::Closed);

@@ -32,7 +32,8 @@ pub struct EngineReport {
 pub struct LogDirReport {
     /// The folder.
     pub path: PathBuf,
-    /// Whether it was closed cleanly before.
+    /// Whether it was closed cleanly before: whether the clean-shutdown marker stood there. A new folder
+    /// has none, so `false` is no sign of a crash there ([`EngineReport::is_clean`] is).
     pub was_closed_cleanly: bool,
     /// Checkpoints that could not be believed, and why.
     pub damaged_checkpoints: Vec<String>,

@@ -1,4 +1,5 @@
-//! What recovery does about damage: a pure judgement (`DESIGN`: Recovery), and the cut.
+//! What recovery does about damage: a pure judgement (`ARCHITECTURE.md`: recovery judges by
+//! what was promised), and the cut.
 
 use std::path::{Path, PathBuf};
 

@@ -88,6 +88,14 @@ pub enum AppendError {
     /// Acknowledged data of this partition is damaged: the owner must decide first.
     #[error("appends are refused until the damage is dealt with: {0}")]
     Damaged(Corruption),
+    /// A change of the log (a roll, a checkpoint, a truncation, its close) stopped half-way: what is on
+    /// disk is not known. Nothing is changed any more, reads go on. Opened again, the log is verified
+    /// from the device.
+    #[error("{}", failed(.cause.as_ref()))]
+    Failed {
+        /// What stopped it, where the disk did.
+        cause: Option<IoError>,
+    },
     /// The log was closed or deleted.
     #[error("the log is closed")]
     Closed,
@@ -193,9 +201,35 @@ pub enum ChangeError {
     /// The log dir was given back ([`PersistError::Released`]).
     #[error(transparent)]
     Released(PersistError),
+    /// A change of the log (a roll, a checkpoint, a truncation, its close) stopped half-way: what is on
+    /// disk is not known. Nothing is changed any more, reads go on. Opened again, the log is verified
+    /// from the device.
+    #[error("{}", failed(.cause.as_ref()))]
+    Failed {
+        /// What stopped it, where the disk did.
+        cause: Option<IoError>,
+    },
     /// The log was closed or deleted.
     #[error("the log is closed")]
     Closed,
+}
+
+impl ChangeError {
+    /// The failed system call, where that is the cause.
+    pub(super) fn io(&self) -> Option<&IoError> {
+        match self {
+            Self::Io(error) | Self::Commit(CommitError::File(FileCommitError::Io(error))) => {
+                Some(error)
+            }
+            Self::Failed { cause } => cause.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+fn failed(cause: Option<&IoError>) -> String {
+    let cause = cause.map_or_else(String::new, |error| format!(" ({error})"));
+    format!("a change of the log stopped half-way{cause}; reopen it to verify from the device")
 }
 
 impl From<SegmentError> for ChangeError {

@@ -73,7 +73,7 @@ impl PartitionLog {
                 let removed = remove_segment(storage, &self.path, base);
                 if let Err(error) = removed.and_then(|()| storage.sync_dir(&self.path)) {
                     tracing::error!(%error, "a segment that was not begun stays: no more appends");
-                    writer.state = WriterState::Failed;
+                    writer.state = WriterState::Failed(Some(error));
                 }
                 return Err(error);
             }
@@ -101,11 +101,10 @@ impl PartitionLog {
     pub fn checkpoint(&self) -> Result<PartitionState, ChangeError> {
         let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
-        match writer.state {
-            WriterState::Open => {}
+        writer.check_changes()?;
+        if matches!(writer.state, WriterState::Damaged(_)) {
             // What is on disk says no more than what is known.
-            WriterState::Damaged(_) => return Ok(self.state()),
-            WriterState::Failed | WriterState::Closed => return Err(ChangeError::Closed),
+            return Ok(self.state());
         }
         let marks = self.tail.snapshot();
         if marks.recovery_point == marks.log_end && writer.unsynced.is_empty() {
@@ -127,8 +126,9 @@ impl PartitionLog {
         let synced = if twin!(CheckpointBeforeSync) { Ok(()) } else { self.sync(&files) };
         if let Err(error) = synced {
             // What was lost stays lost, although a sync through other handles would say that all is well.
-            self.writer.lock().state = WriterState::Failed;
-            return Err(error);
+            let mut writer = self.writer.lock();
+            writer.state = WriterState::Failed(None);
+            return writer.ended(Err(error));
         }
         self.store_snapshot(offset, &snapshot)?;
         self.tail.checkpointed(marks.log_end, marks.generation);
@@ -254,9 +254,7 @@ impl PartitionLog {
     /// was appended to since. Gives the base offset of the first segment that stays.
     fn give_up_active(&self, set: &SegmentSet) -> Result<Offset, ChangeError> {
         let mut writer = self.writer.lock();
-        if !matches!(writer.state, WriterState::Open) {
-            return Err(ChangeError::Closed);
-        }
+        writer.check_changes()?;
         let is_unchanged =
             set.last().is_some_and(|last| Arc::ptr_eq(last, writer.active.segment()));
         if is_unchanged && !writer.active.is_empty() && self.expired(set)? == set.len() {
@@ -272,9 +270,7 @@ impl PartitionLog {
     fn delete_before(&self, start: Offset, now: Duration) -> Result<(), ChangeError> {
         self.advance_start(start)?;
         let mut writer = self.writer.lock();
-        if writer.state.is_over() {
-            return Err(ChangeError::Closed);
-        }
+        writer.check_changes()?;
         let set = self.segments.load();
         let start = self.tail.snapshot().log_start;
         let gone = set.as_slice()[1..].iter().take_while(|it| it.base_offset() <= start).count();
@@ -317,9 +313,7 @@ impl PartitionLog {
     fn advance_start(&self, to: Offset) -> Result<(), ChangeError> {
         self.commit(to)?;
         let mut writer = self.writer.lock();
-        if writer.state.is_over() {
-            return Err(ChangeError::Closed);
-        }
+        writer.check_changes()?;
         if to <= self.tail.snapshot().log_start {
             return Ok(());
         }
@@ -342,21 +336,30 @@ impl PartitionLog {
     /// Ends all work on this log: syncs it, trims its files to Kafka's shape, writes the producers'
     /// snapshot and the seals. Later appends are refused; reads go on. What a checkpoint is to say is
     /// noted with the log dir.
+    ///
+    /// For who opened the log by [`UnrecoveredLog`](super::UnrecoveredLog): an engine closes its own.
     pub fn close(&self) -> Result<ClosedLog, ChangeError> {
         let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
         match writer.state {
             WriterState::Open => {}
-            WriterState::Damaged(_) | WriterState::Failed => {
-                writer.state = WriterState::Failed;
+            WriterState::Damaged(_) | WriterState::Failed(_) => {
+                writer.state = WriterState::Closed(ClosedLog::Damaged);
                 return Ok(ClosedLog::Damaged);
             }
-            WriterState::Closed => return Ok(ClosedLog::Clean),
+            WriterState::Closed(how) => return Ok(how),
         }
+        // From here on the log takes no appends, whatever fails.
+        writer.state = WriterState::Failed(None);
+        let closed = self.close_open(&mut writer);
+        writer.ended(closed)?;
+        writer.state = WriterState::Closed(ClosedLog::Clean);
+        Ok(ClosedLog::Clean)
+    }
+
+    fn close_open(&self, writer: &mut Writer) -> Result<(), ChangeError> {
         let marks = self.tail.snapshot();
         let storage = self.storage();
-        // From here on the log takes no appends, whatever fails.
-        writer.state = WriterState::Failed;
         let seal = writer.active.close()?;
         let mut files = writer.active.index_files();
         files.push(writer.active.file().clone());
@@ -372,15 +375,14 @@ impl PartitionLog {
         self.tail.checkpointed(marks.log_end, marks.generation);
         self.drop_stray_snapshots(&[marks.log_end])?;
         self.note();
-        writer.state = WriterState::Closed;
-        Ok(ClosedLog::Clean)
+        Ok(())
     }
 
     /// The log is given up (its topic was deleted): it takes no appends any more, its files are not
     /// touched, and everybody who waits for records hears that none will come.
-    pub fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         let _changes = self.changes.lock();
-        self.writer.lock().state = WriterState::Closed;
+        self.writer.lock().state = WriterState::Closed(ClosedLog::Clean);
         self.readable().close();
     }
 }

@@ -57,17 +57,17 @@ use tail::Tail;
 use crate::{
     clock::Clock,
     commit::{CommitError as FileCommitError, CommitFile, Watermark, WatermarksSnapshot},
-    error::Corruption,
+    error::{Corruption, IoError},
     io::Storage,
     metrics::Counter,
     segment::{ActiveSegment, Seals, Segment, SegmentOptions, SegmentSet},
     types::{Durability, Offset, TopicPartition},
 };
 
-/// One partition's log.
-///
-/// Locks, in the order in which they may be held: `changes`, `writer`, `snapshots`, those of [`LogDir`],
-/// the tail's.
+/// One partition's log. An engine's are those of its [topics](crate::topic::Topic::partition), and it
+/// opens and closes them; who needs no more than one log opens it by [`UnrecoveredLog`].
+// Locks, in the order in which they may be held: `changes`, `writer`, `snapshots`, those of [`LogDir`],
+// the tail's.
 #[derive(Debug)]
 pub struct PartitionLog {
     partition: TopicPartition,
@@ -114,16 +114,11 @@ enum WriterState {
     Open,
     /// Acknowledged data is damaged and nobody has decided.
     Damaged(Corruption),
-    /// A change of the log stopped half-way, or is under way: what is on disk must be looked at anew.
-    Failed,
-    Closed,
-}
-
-impl WriterState {
-    /// Whether nothing may be changed any more.
-    fn is_over(&self) -> bool {
-        matches!(self, Self::Failed | Self::Closed)
-    }
+    /// A change of the log stopped half-way, or is under way: what is on disk must be looked at anew. What
+    /// stopped it, where the disk did.
+    Failed(Option<IoError>),
+    /// And how.
+    Closed(ClosedLog),
 }
 
 /// What happened to one log.
@@ -286,8 +281,30 @@ impl Writer {
         match &self.state {
             WriterState::Open => Ok(()),
             WriterState::Damaged(corruption) => Err(AppendError::Damaged(corruption.clone())),
-            WriterState::Failed | WriterState::Closed => Err(AppendError::Closed),
+            WriterState::Failed(cause) => {
+                Err(AppendError::Failed { cause: cause.as_ref().map(IoError::duplicate) })
+            }
+            WriterState::Closed(_) => Err(AppendError::Closed),
         }
+    }
+
+    /// Whether the log's ends may be changed: so they may where it is damaged.
+    fn check_changes(&self) -> Result<(), ChangeError> {
+        match &self.state {
+            WriterState::Open | WriterState::Damaged(_) => Ok(()),
+            WriterState::Failed(cause) => {
+                Err(ChangeError::Failed { cause: cause.as_ref().map(IoError::duplicate) })
+            }
+            WriterState::Closed(_) => Err(ChangeError::Closed),
+        }
+    }
+
+    /// The outcome of a change. One that stopped half-way leaves its cause to those who come later.
+    fn ended<T>(&mut self, outcome: Result<T, ChangeError>) -> Result<T, ChangeError> {
+        if let (WriterState::Failed(cause), Err(error)) = (&mut self.state, &outcome) {
+            *cause = error.io().map(IoError::duplicate);
+        }
+        outcome
     }
 }
 

@@ -1,5 +1,6 @@
 //! Opening a partition: what a clean close left is believed, what a crash left is checked from the
-//! recovery point on (`DESIGN`: Recovery; the order is that of Kafka's `LogLoader`).
+//! recovery point on (`ARCHITECTURE.md`: recovery judges by what was
+//! promised; the order is that of Kafka's `LogLoader`).
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -24,13 +24,14 @@ impl PartitionLog {
     /// ([`PartitionLog::restart_at`]).
     ///
     /// Should the disk fail half-way the log takes no more appends until it is opened again.
+    ///
+    /// For who drives a follower's log. A topic's records are deleted from the front
+    /// ([`PartitionLog::delete_records_before`]).
     pub fn truncate_to(&self, offset: Offset) -> Result<Offset, ChangeError> {
         let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
         let marks = self.tail.snapshot();
-        if writer.state.is_over() {
-            return Err(ChangeError::Closed);
-        }
+        writer.check_changes()?;
         if offset < 0 {
             let (low, high) = (0, marks.log_end);
             return Err(ChangeError::OutOfRange { offset, low, high });
@@ -38,38 +39,46 @@ impl PartitionLog {
         if offset >= marks.log_end {
             return Ok(marks.log_end);
         }
+        let cut = self.truncate(&mut writer, offset, marks.log_start);
+        writer.ended(cut)
+    }
+
+    fn truncate(
+        &self,
+        writer: &mut Writer,
+        offset: Offset,
+        log_start: Offset,
+    ) -> Result<Offset, ChangeError> {
         if let Some(range) = self.damage.load().first() {
             if range.offset < offset {
                 // What stands behind it cannot be told from what does not: the owner decides first.
                 return Err(range.corruption.clone().into());
             }
-            self.cut_at(&mut writer, range)?;
+            self.cut_at(writer, range)?;
             if offset == range.offset {
                 return Ok(offset);
             }
         }
         let set = self.segments.load_full();
         // Below the log start nothing is left, and nobody has seen to it that it is sound.
-        if offset <= marks.log_start {
-            return self.restart(&mut writer, offset);
+        if offset <= log_start {
+            return self.restart(writer, offset);
         }
-        self.cut_to(&mut writer, &set, offset)
+        self.cut_to(writer, &set, offset)
     }
 
     /// Drops all records; the next one gets `offset` (Kafka: `truncateFullyAndStartAt`). Durable when it
-    /// returns.
+    /// returns. As [`PartitionLog::truncate_to`] for who drives a follower's log.
     pub fn restart_at(&self, offset: Offset) -> Result<(), ChangeError> {
         let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
-        if writer.state.is_over() {
-            return Err(ChangeError::Closed);
-        }
+        writer.check_changes()?;
         if !(0..=MAX_LOG_END).contains(&offset) {
             let (low, high) = (0, MAX_LOG_END);
             return Err(ChangeError::OutOfRange { offset, low, high });
         }
-        self.restart(&mut writer, offset)?;
-        Ok(())
+        let restarted = self.restart(&mut writer, offset);
+        writer.ended(restarted).map(drop)
     }
 
     /// The owner's decision about damaged, acknowledged data: cuts the log at the first damaged range.
@@ -78,11 +87,12 @@ impl PartitionLog {
     pub fn cut_damage(&self) -> Result<Option<Cut>, ChangeError> {
         let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
-        if writer.state.is_over() {
-            return Err(ChangeError::Closed);
-        }
+        writer.check_changes()?;
         match self.damage.load().first() {
-            Some(range) => Ok(Some(self.cut_at(&mut writer, range)?)),
+            Some(range) => {
+                let cut = self.cut_at(&mut writer, range);
+                writer.ended(cut).map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -90,7 +100,7 @@ impl PartitionLog {
     /// Cuts the log where its first damaged range begins, and keeps the bytes from there on.
     fn cut_at(&self, writer: &mut Writer, range: &DamagedRange) -> Result<Cut, ChangeError> {
         self.lower_checkpoint(range.offset)?;
-        writer.state = WriterState::Failed;
+        writer.state = WriterState::Failed(None);
         let (kept, _) = self.segments.load().truncated(range.segment);
         let logs = Folder::read(self.storage(), &self.path)?.logs;
         let from = logs.partition_point(|(base, _)| *base < range.segment);
@@ -143,7 +153,7 @@ impl PartitionLog {
             None => (target.len(), offset.min(target.next_offset())),
         };
         self.lower_checkpoint(end)?;
-        writer.state = WriterState::Failed;
+        writer.state = WriterState::Failed(None);
         // A seal speaks of a length that another batch may reach again.
         writer.seals.retain(|base| base < target.base_offset());
         writer.seals.store(self.storage(), &self.path)?;
@@ -243,7 +253,7 @@ impl PartitionLog {
         let first = set.first().map_or(offset, |first| first.base_offset());
         // Whatever part of the log is left by a crash, it is not missing anything.
         self.lower_checkpoint(first.min(offset))?;
-        writer.state = WriterState::Failed;
+        writer.state = WriterState::Failed(None);
         let floor = self.tail.snapshot().log_start.min(offset);
         writer.seals.retain(|_| false);
         writer.seals.store(self.storage(), &self.path)?;

@@ -59,6 +59,8 @@ pub(super) enum Failure {
     DiskFull,
     /// The file is broken.
     Broken,
+    /// A change of the log stopped half-way before.
+    HalfWay,
     /// The log's code is.
     Panic,
 }
@@ -73,12 +75,13 @@ enum Commits {
 }
 
 impl Failure {
-    fn error(self) -> IoError {
+    fn error(self) -> AppendError {
         let kind = match self {
             Self::DiskFull => io::ErrorKind::StorageFull,
             Self::Broken | Self::Panic => io::ErrorKind::Other,
+            Self::HalfWay => return AppendError::Failed { cause: None },
         };
-        IoError::new("write", "double", kind.into())
+        IoError::new("write", "double", kind.into()).into()
     }
 }
 
@@ -101,7 +104,7 @@ impl Double {
         }
         if let Some(failure) = state.failures.pop_front() {
             assert_ne!(failure, Failure::Panic, "the double panics as it was told");
-            return Err(failure.error().into());
+            return Err(failure.error());
         }
         let mut base_offsets = Vec::with_capacity(batches.len());
         for batch in &mut *batches {

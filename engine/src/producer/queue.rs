@@ -200,6 +200,7 @@ impl TopicQueues {
     ) -> Result<(&Arc<PartitionQueue>, Option<Choice>), SendError> {
         let partition = match (record.partition, record.key) {
             (Some(named), _) => self.numbered(named)?,
+            (None, _) if self.count == 0 => return Err(self.absent(None)),
             (None, Some(key)) => self.numbered(partition_for_key(key, self.count))?,
             (None, None) if self.partitions.len() == 1 => &self.partitions[0],
             (None, None) if self.partitions.is_empty() => return Err(self.absent(None)),

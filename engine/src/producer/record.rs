@@ -15,9 +15,11 @@ pub struct ProducerRecord<'a> {
     pub partition: Option<u32>,
     /// The key; null and empty are told apart.
     pub key: Option<&'a [u8]>,
-    /// The value; null is a tombstone in a compacted topic.
+    /// The value; null is a tombstone in a topic that Kafka compacts.
     pub value: Option<&'a [u8]>,
-    /// Milliseconds since 1970; `None`: the time of `send`.
+    /// Milliseconds since 1970; `None`: the time of `send`. Retention goes by it: where a segment's newest
+    /// record is older than the topic's `retention.ms` (7 days unless set), the next retention check
+    /// deletes the segment, however lately it was sent.
     pub timestamp: Option<i64>,
     /// The headers, in their order.
     pub headers: &'a [Header<'a>],

@@ -123,6 +123,7 @@ pub(super) fn is_refusal(error: &AppendError) -> bool {
         error,
         AppendError::Io(_)
             | AppendError::Damaged(_)
+            | AppendError::Failed { .. }
             | AppendError::Closed
             | AppendError::Exhausted { .. }
             | AppendError::Fenced { .. }

@@ -25,7 +25,10 @@ use crate::{
     clock::{ManualClock, SystemClock},
     commit::{Strategy, wait_for},
     io::Storage,
-    log::{AppendError::Damaged, Isolation, LogDir, PartitionLog, UnrecoveredLog},
+    log::{
+        AppendError::{Damaged, Failed},
+        Isolation, LogDir, PartitionLog, UnrecoveredLog,
+    },
     record::{Codec, Compression, Decoder, Header},
     topic::{Topic, TopicConfig},
     types::{Durability, TopicId, TopicName, TopicPartition},
@@ -370,6 +373,33 @@ fn the_sticky_partition_is_left_at_once_when_it_refuses() {
         bench.step_after(DEFAULT_RETRY_BACKOFF);
         assert_eq!(met.wait().is_ok(), failure == Failure::DiskFull);
     }
+}
+
+#[test]
+fn a_log_that_takes_no_changes_turns_records_without_a_key_away() {
+    let options = ProducerOptions::new().linger(Duration::ZERO).batch_size(100_000);
+    let mut bench = Bench::new(options, DoubleTopic::new(2, 100_000));
+    let sticky = spread(&mut bench, 10);
+    bench.topic.partitions[sticky[0] as usize].fail_next([Failure::HalfWay]);
+    let met = bench.send_text("a");
+    bench.step();
+    let why = error(met);
+    assert!(matches!(&why, SendError::Append(why) if matches!(**why, Failed { .. })), "{why}");
+    assert_ne!(spread(&mut bench, 10), sticky);
+}
+
+#[test]
+fn a_topic_without_partitions_takes_no_records() {
+    let (name, config) = (TopicName::new("none").unwrap(), TopicConfig::default());
+    let topic = Arc::new(Topic::new(name, TopicId([1; 16]), 0, config, Vec::new()));
+    let producer = Producer::new(Arc::new(SystemClock::new()), ProducerOptions::new()).unwrap();
+    let records = [ProducerRecord::new(Some(b"key"), None), ProducerRecord::of_value(b"value")];
+    for record in records {
+        let refused = producer.send(&topic, &record);
+        assert!(matches!(refused, Err(SendError::PartitionNotHere { partition: 0 })));
+    }
+    let named = producer.send(&topic, &records[0].partition(0));
+    assert!(matches!(named, Err(SendError::UnknownPartition { partition: 0, partitions: 0 })));
 }
 
 #[test]

@@ -12,14 +12,17 @@ use crate::{
 };
 
 /// What retention and compaction do with a topic (`cleanup.policy`).
+///
+/// Nothing compacts logs yet, so no topic is created with a policy that [compacts](Self::compacts).
+/// What Kafka compacted can be opened, read, and appended to, also as a follower; its records stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CleanupPolicy {
     /// Old segments are deleted by time and size.
     #[default]
     Delete,
-    /// The newest record of each key is kept.
+    /// The newest record of each key is kept. Not built yet.
     Compact,
-    /// Both.
+    /// Both. Not built yet.
     CompactAndDelete,
 }
 
@@ -65,10 +68,10 @@ impl FromStr for CleanupPolicy {
     }
 }
 
-/// Which codec a topic's batches are written with (`compression.type`).
+/// Which codec producers write a topic's batches with that name none themselves (`compression.type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CompressionType {
-    /// What the producer says.
+    /// What the producer says; not compressed where it says nothing.
     #[default]
     Producer,
     /// Not compressed.
@@ -77,7 +80,7 @@ pub enum CompressionType {
     Gzip,
     /// snappy in xerial blocks.
     Snappy,
-    /// lz4 frames, level `compression.lz4.level`.
+    /// lz4 frames, level `compression.lz4.level`, of which there is one.
     Lz4,
     /// zstd, level `compression.zstd.level`.
     Zstd,
@@ -137,12 +140,12 @@ pub enum ConfigError {
 }
 
 impl TopicConfig {
-    /// The setting of Kafka's name `name`, as text; `None` where there is no such setting.
+    /// The setting of name `name`, as text; `None` where there is no such setting.
     pub fn get(&self, name: &str) -> Option<String> {
         SETTINGS.iter().find(|setting| setting.name == name).map(|setting| (setting.read)(self))
     }
 
-    /// Sets the setting of Kafka's name `name` from text.
+    /// Sets the setting of name `name` from text.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let setting = SETTINGS
             .iter()
@@ -167,7 +170,7 @@ impl TopicConfig {
         })
     }
 
-    /// Every setting with Kafka's name and its value, in a fixed order.
+    /// Every setting with its name and its value, in a fixed order.
     pub fn settings(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
         SETTINGS.iter().map(|setting| (setting.name, (setting.read)(self)))
     }
@@ -295,7 +298,11 @@ macro_rules! number_value {
                 if range.contains(&self) {
                     return Ok(());
                 }
-                Err(format!("{} from {} to {}", $what, range.start(), range.end()))
+                Err(if range.start() >= range.end() {
+                    format!("only {}", range.start())
+                } else {
+                    format!("{} from {} to {}", $what, range.start(), range.end())
+                })
             }
         }
     };
@@ -349,13 +356,14 @@ word_value!(
 macro_rules! settings {
     ($($(#[$doc:meta])* $field:ident: $type:ty = $default:expr, $name:literal, $range:expr;)+) => {
         /// A topic's settings. Make one with [`TopicConfig::default`] and its builder methods, or
-        /// from Kafka's own names with [`TopicConfig::set`] and [`TopicConfig::from_properties`].
+        /// from names with [`TopicConfig::set`] and [`TopicConfig::from_properties`]. The names are
+        /// Kafka's, but for `durability`, which is ours.
         #[derive(Debug, Clone, PartialEq)]
         #[non_exhaustive]
         pub struct TopicConfig {
             $(
                 $(#[$doc])*
-                #[doc = concat!("\n\nKafka's name: `", $name, "`.")]
+                #[doc = concat!("\n\nName: `", $name, "`.")]
                 pub $field: $type,
             )+
         }
@@ -404,20 +412,22 @@ fn levels(codec: Codec) -> RangeInclusive<i32> {
 }
 
 settings! {
-    /// Whether old segments are deleted, or only the newest record of each key kept.
+    /// Whether old segments are deleted, or only the newest record of each key kept: the latter is not
+    /// built yet ([`CleanupPolicy`]).
     cleanup_policy: CleanupPolicy = CleanupPolicy::Delete, "cleanup.policy", ();
     /// Level of gzip: 1 (fast) to 9 (small), 0 or −1 for the library's own.
     compression_gzip_level: i32 = -1, "compression.gzip.level", -1..=9;
-    /// Level of lz4 ([`Codec::levels`]).
+    /// Level of lz4: only 9, Kafka's default and name for the fast compressor.
     compression_lz4_level: i32 = LZ4_LEVEL, "compression.lz4.level", levels(Codec::Lz4);
-    /// Codec of the batches that producers make where they name none themselves.
+    /// Codec of the batches that producers make where they name none themselves. A producer's own is
+    /// kept, whatever this says: Kafka's broker would compress such a batch anew.
     compression_type: CompressionType = CompressionType::Producer, "compression.type", ();
     /// Level of zstd ([`Codec::levels`]).
     compression_zstd_level: i32 = ZSTD_LEVEL, "compression.zstd.level", levels(Codec::Zstd);
     /// How long a tombstone stays in a compacted log, milliseconds. Kept for compaction.
     delete_retention_ms: i64 = DAY_MS, "delete.retention.ms", 0..=i64::MAX;
-    /// What an acknowledgement of one node means: on the device, or in the page cache.
-    /// Not a setting of Kafka's, which knows only the latter.
+    /// What an acknowledgement of one node means: on the device, or in the page cache. Ours: Kafka knows
+    /// only the latter.
     durability: Durability = Durability::Durable, "durability", ();
     /// How long the files of a deleted segment or topic stay, milliseconds.
     file_delete_delay_ms: i64 = 60_000, "file.delete.delay.ms", 0..=i64::MAX;
@@ -548,6 +558,8 @@ mod tests {
             assert!(error.to_string().contains(name), "{error}");
         }
         assert_eq!(config, TopicConfig::default());
-        assert!(config.segment_ms(0).validate().is_err());
+        assert!(config.clone().segment_ms(0).validate().is_err());
+        let lz4 = config.compression_lz4_level(4).validate().unwrap_err().to_string();
+        assert_eq!(lz4, "topic setting compression.lz4.level: expected only 9, found \"4\"");
     }
 }

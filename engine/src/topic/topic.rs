@@ -13,6 +13,23 @@ use crate::{
 
 /// A topic of an open engine. Shared as `Arc<Topic>`; outlives its deletion, after which every use of
 /// its partitions is a typed error.
+///
+/// Records are deleted from a partition's front, by its log:
+///
+/// ```
+/// # use trunkline::{Engine, EngineOptions, ProducerOptions, ProducerRecord, TopicConfig};
+/// # let folder = tempfile::tempdir()?;
+/// # let engine = Engine::open(EngineOptions::new(folder.path()))?;
+/// # let topic = engine.create_topic("orders", 1, TopicConfig::default())?;
+/// # let producer = engine.producer(ProducerOptions::default())?;
+/// # let record = ProducerRecord::of_value(b"two apples");
+/// # let acks = [producer.send(&topic, &record)?, producer.send(&topic, &record)?];
+/// # let last = acks.map(|ack| ack.wait().unwrap())[1].offset.unwrap();
+/// let partition = topic.partition(0).ok_or("no such partition")?;
+/// let log_start = partition.delete_records_before(last)?; // −1: all that are committed
+/// assert_eq!(log_start, last);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Topic {
     name: TopicName,
@@ -28,7 +45,8 @@ pub struct Topic {
 
 impl Topic {
     /// A topic with the partitions that this engine holds, in any order. `number` is dense: small, and
-    /// never given to another topic while the engine is open.
+    /// never given to another topic while the engine is open. Where there is no partition, sends are
+    /// refused.
     ///
     /// # Panics
     /// Where a partition is not this topic's.
@@ -97,7 +115,8 @@ impl Topic {
         last.max(offline).map_or(0, |partition| partition.partition + 1)
     }
 
-    /// Partition `number`, where this engine serves it.
+    /// Partition `number`, where this engine serves it: to ask where it stands, to fetch from it, or to
+    /// delete records ([`PartitionLog::delete_records_before`]).
     pub fn partition(&self, number: u32) -> Option<&Arc<PartitionLog>> {
         let number_of = |log: &Arc<PartitionLog>| log.partition().partition;
         // Nearly always no partition is missing, and the number is the index.
@@ -116,7 +135,7 @@ impl Topic {
     }
 
     /// From now on the topic is deleted; `false` where it was already.
-    pub fn set_deleted(&self) -> bool {
+    pub(crate) fn set_deleted(&self) -> bool {
         !self.deleted.swap(true, Ordering::AcqRel)
     }
 }

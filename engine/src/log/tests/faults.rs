@@ -2,8 +2,9 @@
 
 use super::bench::{Bench, NOW_MS, batch, build, small};
 use crate::{
+    error::IoError,
     io::{Loss, Open},
-    log::{AppendError, ClosedLog, Isolation, LogConfig},
+    log::{AppendError, ChangeError, ClosedLog, Isolation, LogConfig},
     record::{BatchSettings, Marker, control_batch},
     segment::{ScanStart, Segment, scan},
     types::{Durability, Offset},
@@ -257,6 +258,7 @@ fn any_read_may_fail() {
 
 #[test]
 fn a_change_that_fails_half_way_is_never_called_clean() {
+    let mut told = 0;
     for nth in 1..40 {
         let bench = Bench::new(written());
         for value in 0..20 {
@@ -270,6 +272,11 @@ fn a_change_that_fails_half_way_is_never_called_clean() {
             continue;
         }
         let refused = bench.log.append(vec![batch(&["x"])], 1);
+        if let Err(error) = &refused {
+            let is_told = matches!(error, AppendError::Failed { cause: Some(it) } if it.operation.starts_with("sync"));
+            assert!(is_told || matches!(error, AppendError::Io(_)), "{nth}: {error}");
+            told += usize::from(is_told);
+        }
         let closed = bench.log.close();
         assert!(refused.is_ok() || !matches!(closed, Ok(ClosedLog::Clean)), "{nth}");
         let bench = bench.kill();
@@ -278,6 +285,39 @@ fn a_change_that_fails_half_way_is_never_called_clean() {
         let is_told = end >= 7 || bench.report.cut.is_some();
         assert!(!bench.report.clean && is_told, "{:?}", bench.report);
         assert_eq!(bench.all().len() as Offset, end);
+    }
+    assert!(told > 3, "{told}");
+}
+
+#[test]
+fn who_comes_after_a_failed_checkpoint_hears_why() {
+    let bench = Bench::new(small());
+    bench.append_each(0..20);
+    // Everything is durable already, but for what a checkpoint syncs besides.
+    bench.disk.fail_sync(1);
+    assert!(matches!(bench.log.checkpoint(), Err(ChangeError::Io(_))));
+    bench.disk.fail_sync(0);
+    let is_sync =
+        |cause: &Option<IoError>| cause.as_ref().is_some_and(|it| it.operation.starts_with("sync"));
+    for refused in [bench.log.append(vec![batch(&["x"])], 1).map(drop), bench.log.check_appends()] {
+        let error = refused.unwrap_err();
+        assert!(error.to_string().contains("reopen it to verify from the device"), "{error}");
+        assert!(matches!(&error, AppendError::Failed { cause } if is_sync(cause)));
+    }
+    let log = &bench.log;
+    let changes = [
+        log.checkpoint().map(drop),
+        log.delete_records_before(3).map(drop),
+        log.truncate_to(3).map(drop),
+        log.restart_at(3),
+        log.cut_damage().map(drop),
+    ];
+    for change in changes {
+        assert!(matches!(&change, Err(ChangeError::Failed { cause }) if is_sync(cause)));
+    }
+    for _ in 0..2 {
+        assert_eq!(log.close().unwrap(), ClosedLog::Damaged);
+        assert!(matches!(log.check_appends(), Err(AppendError::Closed)), "by its owner");
     }
 }
 
