@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::{
-    LogConfig, LogDir, LogMetrics, OpenError, PartitionLog, Writer, WriterState,
+    LeaderEpochs, LogConfig, LogDir, LogMetrics, OpenError, PartitionLog, Writer, WriterState,
     folder::Folder,
     producers::ProducerStates,
     state::{PartitionState, StartState},
@@ -120,6 +120,17 @@ impl Recovered {
     }
 }
 
+/// What a recovered log is made of.
+struct Parts {
+    marks: Watermarks,
+    set: SegmentSet,
+    epochs: LeaderEpochs,
+    producers: ProducerStates,
+    seals: Seals,
+    active: ActiveSegment,
+    damage: Vec<DamagedRange>,
+}
+
 impl UnrecoveredLog {
     /// The folder of `partition` in `dir`, made when absent, durably. Nothing is read yet.
     pub fn open(
@@ -179,7 +190,6 @@ impl UnrecoveredLog {
         let generation = marks.snapshot().generation;
         let recovery_point = if clean { log_end } else { self.start.recovery_point.min(log_end) };
         marks.checkpointed(recovery_point.max(log_start), generation);
-        let file = CommitFile::new(found.active.file().clone(), found.active.len());
         let report = RecoveryReport {
             partition: self.partition.clone(),
             clean,
@@ -193,19 +203,29 @@ impl UnrecoveredLog {
             deleted_damage: found.buried,
             rebuilt,
         };
-        let state = found
-            .damage
+        let (active, damage) = (found.active, found.damage);
+        let log = self.assemble(Parts { marks, set, epochs, producers, seals, active, damage });
+        if stated_start.is_some_and(|stated| stated > log_start) {
+            // What is appended now must not be taken for what was deleted.
+            log.dir.persist_one(&log.partition, log.state())?;
+        } else if report.damage.is_empty() {
+            log.note();
+        }
+        Ok((log, report))
+    }
+
+    fn assemble(self, parts: Parts) -> PartitionLog {
+        let Parts { marks, set, epochs, producers, seals, active, damage } = parts;
+        let file = CommitFile::new(active.file().clone(), active.len());
+        let transactions = producers.transactions().clone();
+        let seed = marks.snapshot().log_end as u64 ^ self.clock.wall_ms() as u64;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let jitter_ms = super::maintain::draw_jitter(&mut rng, &self.config);
+        let state = damage
             .first()
             .map_or(WriterState::Open, |range| WriterState::Damaged(range.corruption.clone()));
-        let mut rng = fastrand::Rng::with_seed(log_end as u64 ^ self.clock.wall_ms() as u64);
-        let jitter_ms = super::maintain::draw_jitter(&mut rng, &self.config);
-        let log = PartitionLog {
-            tail: Tail::new(
-                marks,
-                file.clone(),
-                self.config.durability,
-                producers.transactions().clone(),
-            ),
+        PartitionLog {
+            tail: Tail::new(marks, file.clone(), self.config.durability, transactions),
             partition: self.partition,
             path: self.path,
             dir: self.dir,
@@ -214,12 +234,12 @@ impl UnrecoveredLog {
             options: self.options,
             segments: ArcSwap::from_pointee(set),
             epochs: ArcSwap::from_pointee(epochs),
-            damage: ArcSwap::from_pointee(found.damage),
+            damage: ArcSwap::from_pointee(damage),
             metrics: LogMetrics::default(),
             changes: Mutex::new(()),
             snapshots: Mutex::new(()),
             writer: Mutex::new(Writer {
-                active: found.active,
+                active,
                 file,
                 producers,
                 seals,
@@ -230,14 +250,7 @@ impl UnrecoveredLog {
                 next_retention: Duration::ZERO,
                 state,
             }),
-        };
-        if stated_start.is_some_and(|stated| stated > log_start) {
-            // What is appended now must not be taken for what was deleted.
-            log.dir.persist_one(&log.partition, log.state())?;
-        } else if report.damage.is_empty() {
-            log.note();
         }
-        Ok((log, report))
     }
 
     /// The segments, and whether a clean close can be believed.
