@@ -286,6 +286,11 @@ impl Life {
         self.faulty.as_ref().is_some_and(|disk| disk.struck().iter().any(lies))
     }
 
+    /// Whether damage is no surprise: the disk lies, or has lied.
+    fn may_find_damage(&self) -> bool {
+        self.lies || self.was_lied_to()
+    }
+
     fn storage(&self) -> Storage {
         self.faulty.as_ref().map_or_else(|| self.disk.storage(), FaultyDisk::storage)
     }
@@ -331,8 +336,7 @@ impl Life {
         let dir = LogDir::open(&storage, Path::new(ROOT), Strategy::SyncEach);
         let dir = Arc::new(self.settle(dir)?);
         self.opened_clean = true;
-        let may_be_damaged = self.lies || self.was_lied_to();
-        if let Some(damaged) = dir.damaged().first().filter(|_| !may_be_damaged) {
+        if let Some(damaged) = dir.damaged().first().filter(|_| !self.may_find_damage()) {
             return Err(Stop::Wrong(format!("a checkpoint was damaged: {damaged}")));
         }
         for place in 0..self.partitions.len() {
@@ -342,8 +346,7 @@ impl Life {
             self.opened_clean &= report.clean;
             let is_rebuilt =
                 !report.rebuilt.is_empty() && !self.outlives_fault && !self.has_struck();
-            let may_be_damaged = self.lies || self.was_lied_to();
-            if (is_rebuilt || !report.damage.is_empty()) && !may_be_damaged {
+            if (is_rebuilt || !report.damage.is_empty()) && !self.may_find_damage() {
                 return Err(Stop::Wrong(format!(
                     "{name}: power cuts do not rot: {report:?}",
                     name = report.partition
@@ -354,19 +357,16 @@ impl Life {
                 self.tally.tail_bytes += cut.bytes;
                 self.tally.kept_aside += u64::from(!cut.kept_aside.is_empty());
             }
-            let partition = &mut self.partitions[place];
-            if self
-                .faulty
-                .as_ref()
-                .is_some_and(|disk| disk.struck().iter().any(|it| it.1.is_silent()))
-            {
+            if self.was_lied_to() {
                 // From here on nothing is known but that what is read is right.
-                let honest = partition.model.check_honest(&log);
+                let honest = self.partitions[place].model.check_honest(&log);
                 honest.map_err(|what| Stop::Wrong(format!("reopened: {what}")))?;
                 return Err(Stop::Fault);
             }
-            let adopted = partition.model.adopt(&log, &mut self.rng);
-            let has_struck = self.faulty.as_ref().is_some_and(|disk| !disk.struck().is_empty());
+            let adopted = self.partitions[place].model.adopt(&log, &mut self.rng);
+            // Asked now: the fault may have struck in what the model has just read.
+            let has_struck = self.has_struck();
+            let partition = &mut self.partitions[place];
             let describe = |what| match what {
                 Fail::Error(_) if has_struck => Stop::Fault,
                 what => {
