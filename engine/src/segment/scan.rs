@@ -16,6 +16,9 @@ use crate::{
 /// searches: payload can be made to look like headers with huge lengths.
 const FREE_CHECKSUM_BYTES: u64 = 64 << 20;
 
+/// Where a header has its magic byte, in bytes from its start.
+const MAGIC: usize = 16;
+
 /// Where a scan begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanStart {
@@ -231,9 +234,9 @@ impl Scanner<'_> {
         let mut position = if search.first { start + 1 } else { start };
         while position < until {
             let bytes = window.at(position, BATCH_HEADER)?;
-            let skip = bytes.windows(BATCH_HEADER).position(looks_like_header);
+            let skip = find_header(bytes);
             let passed = skip.unwrap_or(bytes.len().saturating_sub(BATCH_HEADER - 1).max(1));
-            damage.all_zero &= bytes[..passed.min(bytes.len())].iter().all(|byte| *byte == 0);
+            damage.all_zero &= is_zero(&bytes[..passed.min(bytes.len())]);
             position += passed as u64;
             if skip.is_none() {
                 continue;
@@ -266,9 +269,15 @@ impl Scanner<'_> {
     }
 }
 
-/// The cheap test: a magic byte of 2 where a header has it.
-fn looks_like_header(bytes: &[u8]) -> bool {
-    bytes[16] == 2
+/// Where the first whole header may stand, by the cheap test: a magic byte of 2 where a header has it.
+fn find_header(bytes: &[u8]) -> Option<usize> {
+    let magics = bytes.get(MAGIC..(bytes.len() + MAGIC + 1).checked_sub(BATCH_HEADER)?)?;
+    memchr::memchr(2, magics)
+}
+
+/// Without a way out in between, so that it is compiled to wide instructions: reserved space is long.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |any, byte| any | byte) == 0
 }
 
 /// The header at `position`, if it could be that of a batch behind the damage.
