@@ -8,6 +8,11 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table --cfg fuzzing"
 sanitizer=${SANITIZER-address}
 folder=target/${sanitizer:-plain}
-if [ -n "$sanitizer" ]; then flags="$flags -Zsanitizer=$sanitizer"; fi
-RUSTFLAGS=$flags cargo build -q --release --bins --target "$target" --target-dir "$folder"
+if [ -n "$sanitizer" ]; then
+  flags="$flags -Zsanitizer=$sanitizer"
+  features=
+else
+  features=quick
+fi
+RUSTFLAGS=$flags cargo build -q --release --bins --features "$features" --target "$target" --target-dir "$folder"
 echo "$folder/$target/release"

@@ -3,6 +3,7 @@
 #
 #   bash fuzz/ledger.sh SECONDS [TARGET...]      each target for so long, two at a time
 #   SANITIZER= bash fuzz/ledger.sh ...           without AddressSanitizer, several times as fast
+#   RUNS=1000000 bash fuzz/ledger.sh ...         at most so many executions each
 #
 # A finding stops the script and leaves its input in fuzz/artifacts; mended, it becomes a seed and a
 # test. The corpus of a target stays in fuzz/corpus and is where the next run goes on.
@@ -22,9 +23,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 fuzz() {
-  mkdir -p "corpus/$1" "artifacts/$1"
-  "$built/$1" -max_total_time="$seconds" -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
-    -artifact_prefix="artifacts/$1/" "corpus/$1" "seeds/$1" >"$work/$1" 2>&1
+  bash run.sh "$built" "$1" -max_total_time="$seconds" -runs="${RUNS:--1}" >"$work/$1" 2>&1
 }
 
 # A row: | target | executions | last commit | day |

@@ -6,9 +6,18 @@ use std::{
     error::Error,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use trunkline::record::Batch;
+use trunkline::{
+    clock::ManualClock,
+    commit::Strategy,
+    io::ForgetfulDisk,
+    log::{LogConfig, LogDir, UnrecoveredLog},
+    record::{Batch, BatchBuilder, BatchSettings, Codec, Compression, Encoder, NewRecord},
+    types::{TopicName, TopicPartition},
+};
+use trunkline_fuzz::{FOLDER_FILES, push_file};
 
 const FIXTURES: &str = "../engine/tests/interop/fixtures";
 /// Larger seeds slow every run down.
@@ -29,6 +38,66 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ if name.contains("checkpoint") => seed("checkpoint_parse", &bytes)?,
             _ => {}
         }
+    }
+    folders()
+}
+
+/// Small log dirs that the engine wrote: closed, crashed, and as Kafka would leave them.
+fn folders() -> Result<(), Box<dyn Error>> {
+    for (number, codec) in [Codec::None, Codec::Lz4, Codec::Zstd].into_iter().enumerate() {
+        for closed in [false, true] {
+            let disk = ForgetfulDisk::new();
+            write_folder(&disk, Compression::new(codec), closed)?;
+            for ours in [true, false] {
+                // Checksums put right, dense indexes, a power cut at the end.
+                let mut input = vec![0b10_0011 | (number as u8 & 1) << 3];
+                let storage = disk.storage();
+                for (file, name) in FOLDER_FILES.iter().enumerate() {
+                    let is_ours = name.contains("trunkline-");
+                    let bytes = storage.read(&Path::new("/data").join(name), MOST as u64);
+                    if let (true, Ok(bytes)) = (ours || !is_ours, bytes) {
+                        push_file(&mut input, file, &bytes);
+                    }
+                }
+                seed("recover_folder", &input)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_folder(
+    disk: &ForgetfulDisk,
+    compression: Compression,
+    closed: bool,
+) -> Result<(), Box<dyn Error>> {
+    let dir = LogDir::open(&disk.storage(), Path::new("/data"), Strategy::SyncEach)?;
+    let dir = Arc::new(dir);
+    let partition = TopicPartition::new(TopicName::new("t")?, 0);
+    let config = LogConfig::default().segment_bytes(250).index_interval_bytes(1).retention_ms(-1);
+    let clock = Arc::new(ManualClock::new(1_000_000));
+    let (log, _) = UnrecoveredLog::open(&dir, &partition, config, clock)?.recover()?;
+    for number in 0..4_i32 {
+        let settings = BatchSettings {
+            compression,
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence: number,
+            transactional: false,
+        };
+        let mut builder = BatchBuilder::new(Vec::new(), settings);
+        let value = [b'v'; 20];
+        let (key, value) = (Some(&b"key"[..]), Some(&value[..]));
+        let timestamp = 1_000_000 + i64::from(number % 3);
+        builder.push(&NewRecord { timestamp, key, value, headers: &[] })?;
+        let appended = log.append(vec![builder.seal(&mut Encoder::new())?], number / 2)?;
+        log.commit(appended.end)?;
+    }
+    log.checkpoint()?;
+    dir.persist()?;
+    if closed {
+        log.close()?;
+        dir.close()?;
     }
     Ok(())
 }

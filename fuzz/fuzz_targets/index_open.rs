@@ -11,6 +11,7 @@ use trunkline::{
     record::{BatchBuilder, BatchSettings, Encoder, NewRecord, SealedBatch},
     segment::{ActiveSegment, Segment, SegmentError, SegmentOptions, Suffix, Trust, file_path},
 };
+use trunkline_fuzz as _; // its allocator
 
 const BASE: i64 = 1000;
 const DIR: &str = "/t-0";

@@ -13,6 +13,7 @@ mod model;
 use dice::Dice;
 use libfuzzer_sys::fuzz_target;
 use life::Life;
+use trunkline_fuzz as _; // its allocator
 
 fuzz_target!(|bytes: &[u8]| {
     let outcome = Life::drawn(Dice::Bytes(bytes.to_vec())).run(2);

@@ -1,62 +1,98 @@
-//! A partition's folder with any bytes in its files: recovery gives a log that can be read and
-//! appended to, or a typed error.
+//! A log dir with any bytes in its files, as they are or with their checksums put right: recovery gives
+//! a log that can be read and appended to, or a typed error.
 #![no_main]
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use libfuzzer_sys::fuzz_target;
 use trunkline::{
     clock::ManualClock,
     commit::Strategy,
-    io::{ForgetfulDisk, Open, Storage},
-    log::{Isolation, LogConfig, LogDir, UnrecoveredLog},
+    io::{ForgetfulDisk, Loss, Open},
+    log::{Isolation, LogConfig, LogDir, OnDamage, PartitionLog, UnrecoveredLog},
     record::{BatchBuilder, BatchSettings, Encoder, NewRecord},
-    types::{TopicName, TopicPartition},
+    types::{Durability, TopicName, TopicPartition},
 };
+use trunkline_fuzz::{files, right_the_file};
 
-/// The files that are made, in the order of the input's parts.
-const FILES: [&str; 6] = [
-    "00000000000000000000.log",
-    "00000000000000000000.index",
-    "00000000000000000000.timeindex",
-    "leader-epoch-checkpoint",
-    "00000000000000000002.snapshot",
-    "00000000000000000002.log",
-];
+const ROOT: &str = "/data";
 
-fuzz_target!(|parts: Vec<Vec<u8>>| {
-    let storage = Storage::new(Arc::new(ForgetfulDisk::new()));
-    let root = std::path::Path::new("/data");
-    let partition = TopicPartition::new(TopicName::new("t").expect("a valid name"), 0);
-    let folder = root.join(partition.to_string());
-    storage.create_dir_all(&folder).expect("an empty disk takes a folder");
-    for (name, bytes) in FILES.iter().zip(parts) {
-        let file = storage.open(&folder.join(name), Open::Create).expect("opens");
+// A byte of settings, then files (`trunkline_fuzz::files`).
+fuzz_target!(|input: &[u8]| {
+    let Some((settings, input)) = input.split_first() else { return };
+    let is_set = |bit: u8| settings >> bit & 1 == 1;
+    let disk = ForgetfulDisk::new();
+    put(&disk, input, is_set(0));
+    let config = LogConfig::default()
+        .segment_bytes(400)
+        .index_interval_bytes(if is_set(1) { 1 } else { 4096 })
+        .compacted(is_set(2))
+        .durability(if is_set(3) { Durability::Written } else { Durability::Durable })
+        .on_damage(if is_set(4) { OnDamage::Cut } else { OnDamage::Refuse });
+    let Some(log) = recover(&disk, &config) else { return };
+    let is_sound = read(&log);
+    let Some(appended) = append(&log) else { return };
+    // A right checksum over a batch that contradicts the files beside it is no accident, and may hide others.
+    if is_set(5) && is_sound {
+        drop(log);
+        let disk = disk.power_cut(Loss::Everything);
+        let log = recover(&disk, &config).expect("what was recovered is recovered again");
+        assert!(log.watermarks().log_end > appended, "what was committed is there");
+        let fetched = log.fetch(appended, 1, Isolation::LogEnd).expect("and can be read");
+        let batch = fetched.batches().next().expect("a batch").expect("a sound one");
+        assert_eq!(batch.header().base_offset, appended);
+    }
+});
+
+fn put(disk: &ForgetfulDisk, input: &[u8], right: bool) {
+    let storage = disk.storage();
+    let root = Path::new(ROOT);
+    storage.create_dir_all(&root.join("t-0")).expect("an empty disk takes a folder");
+    for (name, bytes) in files(input) {
+        let mut bytes = bytes.to_vec();
+        if right {
+            right_the_file(name, &mut bytes);
+        }
+        let file = storage.open(&root.join(name), Open::Create).expect("opens");
+        file.set_len(0).expect("cuts");
         file.write_at(0, bytes).expect("writes");
     }
+    disk.settle();
+}
+
+/// The folder stays open as long as the log.
+fn recover(disk: &ForgetfulDisk, config: &LogConfig) -> Option<PartitionLog> {
+    let partition = TopicPartition::new(TopicName::new("t").expect("a valid name"), 0);
     let clock = Arc::new(ManualClock::new(1_000_000));
-    let dir = Arc::new(LogDir::open(&storage, root, Strategy::SyncEach).expect("opens"));
-    let Ok(unrecovered) = UnrecoveredLog::open(&dir, &partition, LogConfig::default(), clock)
-    else {
-        return;
-    };
-    let Ok((log, _report)) = unrecovered.recover() else { return };
+    let dir = LogDir::open(&disk.storage(), Path::new(ROOT), Strategy::SyncEach).expect("opens");
+    let log = UnrecoveredLog::open(&Arc::new(dir), &partition, config.clone(), clock).ok()?;
+    Some(log.recover().ok()?.0)
+}
+
+/// Whether all of it can be read.
+fn read(log: &PartitionLog) -> bool {
     let marks = log.watermarks();
     let mut offset = marks.log_start;
     while offset < marks.log_end {
-        let Ok(fetched) = log.fetch(offset, 1 << 20, Isolation::LogEnd) else { break };
+        let Ok(fetched) = log.fetch(offset, 1 << 20, Isolation::LogEnd) else { return false };
         if fetched.is_empty() || fetched.batches().any(|batch| batch.is_err()) {
-            break;
+            return false;
         }
         assert!(fetched.next_offset() > offset, "a fetch goes on");
         offset = fetched.next_offset();
     }
+    offset == marks.log_end
+}
+
+/// The offset of a record that is appended and durable.
+fn append(log: &PartitionLog) -> Option<i64> {
     let mut builder = BatchBuilder::new(Vec::new(), BatchSettings::default());
     builder.push(&NewRecord { value: Some(b"after"), ..NewRecord::default() }).expect("fits");
     let batch = builder.seal(&mut Encoder::new()).expect("seals");
     let epoch = log.leader_epochs().latest().map_or(0, |latest| latest.epoch);
-    if let Ok(appended) = log.append(vec![batch], epoch) {
-        assert_eq!(appended.base_offsets, [marks.log_end]);
-        log.commit(appended.end).expect("commits");
-    }
-});
+    let log_end = log.watermarks().log_end;
+    let appended = log.append(vec![batch], epoch).ok()?;
+    assert_eq!(appended.base_offsets, [log_end]);
+    log.commit(appended.end).expect("commits");
+    Some(log_end)
+}

@@ -8,6 +8,10 @@ use trunkline::{
     record::{Attributes, Batch, BatchHeader, Decoder, NO_PRODUCER},
 };
 
+#[cfg(feature = "quick")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Decompressed bytes that one input may give.
 pub const MAX_OUTPUT: usize = 16 << 20;
 
@@ -35,6 +39,75 @@ pub fn framed(codec: u8, count: u16, payload: &[u8]) -> Vec<u8> {
     header.crc = crc32c::crc32c(&bytes[21..]);
     header.write(&mut bytes);
     bytes
+}
+
+/// Puts the checksum of each batch right, as far as lengths lead from one to the next.
+pub fn right_the_batches(mut log: &mut [u8]) {
+    while log.len() >= BATCH_HEADER {
+        let length = i32::from_be_bytes([log[8], log[9], log[10], log[11]]);
+        let total = (LOG_OVERHEAD as i64).saturating_add(length.into());
+        if total < BATCH_HEADER as i64 || total > log.len() as i64 {
+            return;
+        }
+        let (batch, behind) = log.split_at_mut(total as usize);
+        let crc = crc32c::crc32c(&batch[21..]);
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        log = behind;
+    }
+}
+
+/// The files of the target `recover_folder`, in the log dir `/data` with the partition `t-0`.
+pub const FOLDER_FILES: [&str; 16] = [
+    "t-0/00000000000000000000.log",
+    "t-0/00000000000000000000.index",
+    "t-0/00000000000000000000.timeindex",
+    "t-0/00000000000000000000.txnindex",
+    "t-0/00000000000000000002.log",
+    "t-0/00000000000000000002.index",
+    "t-0/00000000000000000002.timeindex",
+    "t-0/00000000000000000002.snapshot",
+    "t-0/00000000000000000004.snapshot",
+    "t-0/leader-epoch-checkpoint",
+    "t-0/trunkline-seals",
+    "trunkline-state",
+    "recovery-point-offset-checkpoint",
+    "log-start-offset-checkpoint",
+    ".kafka_cleanshutdown",
+    "t-0/00000000000000000000.log.swap",
+];
+
+/// Names a file of [`FOLDER_FILES`] (its number, then the length of its bytes in two), and the bytes.
+pub fn push_file(input: &mut Vec<u8>, file: usize, bytes: &[u8]) {
+    input.push(file as u8);
+    input.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
+    input.extend_from_slice(bytes);
+}
+
+/// The files that `input` names, as [`push_file`] put them there; the last one may be cut short.
+pub fn files(mut input: &[u8]) -> impl Iterator<Item = (&'static str, &[u8])> {
+    std::iter::from_fn(move || {
+        let ([file, low, high], behind) = input.split_first_chunk()?;
+        let len = usize::from(u16::from_le_bytes([*low, *high])).min(behind.len());
+        let (bytes, rest) = behind.split_at(len);
+        input = rest;
+        Some((FOLDER_FILES[usize::from(*file) % FOLDER_FILES.len()], bytes))
+    })
+}
+
+/// Puts the checksum of one of [`FOLDER_FILES`] right, if it has one.
+pub fn right_the_file(name: &str, bytes: &mut Vec<u8>) {
+    if name.contains(".log") {
+        right_the_batches(bytes);
+    } else if name.ends_with(".snapshot") && bytes.len() >= 6 {
+        let crc = crc32c::crc32c(&bytes[6..]);
+        bytes[2..6].copy_from_slice(&crc.to_be_bytes());
+    } else if name.contains("trunkline-") {
+        let lines = bytes.iter().rposition(|byte| *byte == b'c').unwrap_or(bytes.len());
+        let covered = bytes[..lines].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        bytes.truncate(covered);
+        let crc = crc32c::crc32c(bytes);
+        bytes.extend_from_slice(format!("crc32c {crc:08x}\n").as_bytes());
+    }
 }
 
 /// Two bytes of record count, then what stands behind a batch's header.
