@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
         .compacted(is_set(2))
         .durability(if is_set(3) { Durability::Written } else { Durability::Durable })
         .on_damage(if is_set(4) { OnDamage::Cut } else { OnDamage::Refuse });
-    let Some(log) = recover(&disk, &config) else { return };
+    let Ok(log) = recover(&disk, &config) else { return };
     let is_sound = read(&log);
     let Some(appended) = append(&log) else { return };
     // A right checksum over a batch that contradicts the files beside it is no accident, and may hide others.
@@ -60,13 +60,14 @@ fn put(disk: &ForgetfulDisk, input: &[u8], right: bool) {
     disk.settle();
 }
 
-/// The folder stays open as long as the log.
-fn recover(disk: &ForgetfulDisk, config: &LogConfig) -> Option<PartitionLog> {
+/// The folder stays open as long as the log. The text says why not.
+fn recover(disk: &ForgetfulDisk, config: &LogConfig) -> Result<PartitionLog, String> {
     let partition = TopicPartition::new(TopicName::new("t").expect("a valid name"), 0);
     let clock = Arc::new(ManualClock::new(1_000_000));
     let dir = LogDir::open(&disk.storage(), Path::new(ROOT), Strategy::SyncEach).expect("opens");
-    let log = UnrecoveredLog::open(&Arc::new(dir), &partition, config.clone(), clock).ok()?;
-    Some(log.recover().ok()?.0)
+    let log = UnrecoveredLog::open(&Arc::new(dir), &partition, config.clone(), clock);
+    let recovered = log.and_then(UnrecoveredLog::recover);
+    recovered.map(|(log, _)| log).map_err(|error| error.to_string())
 }
 
 /// Whether all of it can be read.

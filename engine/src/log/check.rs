@@ -322,11 +322,14 @@ impl UnrecoveredLog {
     /// appended in its place (redpanda#31470).
     fn claim_less(&self, folder: &Folder, end: Offset) -> Result<(), OpenError> {
         let (start, first) = (&self.start, folder.logs[0].0);
+        // Kafka's log start may lag behind its deletions, which our own may not: to take it over as ours
+        // would have the next open miss what is gone.
+        let log_start = start.log_start.unwrap_or(first).max(first);
         let state = start.state.unwrap_or(PartitionState {
-            log_start: start.log_start.unwrap_or(first),
+            log_start,
             recovery_point: start.recovery_point,
             durable_end: start.recovery_point,
-            high_watermark: start.high_watermark.unwrap_or(0),
+            high_watermark: start.high_watermark.unwrap_or(0).max(log_start),
             log_end: start.recovery_point,
             epochs_crc: None,
         });

@@ -1,7 +1,7 @@
 //! What stands beside a log and follows from it: leader epochs, producers' state, aborted
 //! transactions. Believed where it can be, made anew from the batches where not.
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use super::{
     DamagedRange, OpenError,
@@ -58,11 +58,11 @@ impl UnrecoveredLog {
             }
         });
         let loaded = match loaded {
-            Ok(epochs) if !clean => match self.contradiction(&epochs, set, log_start, log_end)? {
+            Ok(epochs) => match self.contradiction(&epochs, set, clean, log_start..log_end)? {
                 Some(corruption) => Err(corruption),
                 None => Ok(epochs),
             },
-            other => other,
+            Err(corruption) => Err(corruption),
         };
         let (mut epochs, mut changed) = match loaded {
             Ok(epochs) => (epochs, false),
@@ -88,24 +88,27 @@ impl UnrecoveredLog {
         Ok(epochs)
     }
 
-    /// What the batches say against the checkpoint of leader epochs after a crash, where our state does not
-    /// vouch for its bytes: the terms that it names must begin where it says.
+    /// What the batches say against the checkpoint of leader epochs where our state does not vouch for its
+    /// bytes. After a crash the terms that it names must begin where it says. After another program's clean
+    /// close it must know the last batch's: a leader that does not know a term could begin an earlier one.
     fn contradiction(
         &self,
         epochs: &LeaderEpochs,
         set: &SegmentSet,
-        log_start: Offset,
-        log_end: Offset,
+        clean: bool,
+        offsets: Range<Offset>,
     ) -> Result<Option<Corruption>, OpenError> {
-        let known = self.start.state.and_then(|state| state.epochs_crc);
-        if known.is_none_or(|crc| crc == epochs.checksum()) {
-            return Ok(None);
-        }
-        let begins = epochs.entries().iter().map(|entry| entry.start_offset);
-        for offset in begins.flat_map(|start| [start - 1, start]).chain([log_start, log_end - 1]) {
-            if !(log_start..log_end).contains(&offset) {
-                continue;
+        let mut doubted = Vec::new();
+        match self.start.state.map(|state| state.epochs_crc) {
+            Some(known) if !clean && known.is_some_and(|crc| crc != epochs.checksum()) => {
+                let begins = epochs.entries().iter().map(|entry| entry.start_offset);
+                doubted.extend(begins.flat_map(|start| [start - 1, start]));
+                doubted.extend([offsets.start, offsets.end - 1]);
             }
+            None if clean => doubted.push(offsets.end - 1),
+            _ => {}
+        }
+        for offset in doubted.into_iter().filter(|offset| offsets.contains(offset)) {
             let (expected, found) = (epoch_at(set, offset)?, epochs.epoch_for(offset));
             if expected.is_some() && expected != found {
                 let path = self.path.join(LEADER_EPOCHS);
@@ -175,11 +178,11 @@ impl UnrecoveredLog {
     }
 }
 
-/// Leader epoch of the batch that holds `offset`; `None` where there is none, or it is damaged.
+/// Leader epoch of the batch that holds `offset`; `None` where there is none, it is damaged, or bears none.
 fn epoch_at(set: &SegmentSet, offset: Offset) -> Result<Option<LeaderEpoch>, OpenError> {
     let Some(segment) = set.floor(offset) else { return Ok(None) };
     match segment.locate(offset) {
-        Ok(found) => Ok(found.map(|(_, header)| header.leader_epoch)),
+        Ok(found) => Ok(found.map(|(_, header)| header.leader_epoch).filter(|epoch| *epoch >= 0)),
         Err(SegmentError::Corrupt(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -407,3 +407,61 @@ fn another_programs_close_is_believed_wherever_an_open_after_it_is_cut_off() {
     }
     assert!((9..40).contains(&cut_off), "{cut_off}");
 }
+
+/// Found by fuzzing: Kafka writes its log starts once a minute, so that after a crash they lag behind what was
+/// deleted. A recovery that cut the tail took the old start for ours; a crash behind it, and the next open
+/// missed the deleted segments.
+#[test]
+fn another_programs_log_start_that_lags_behind_its_deletions_is_taken_by_any_number_of_opens() {
+    use crate::log::checkpoint::{LOG_STARTS, RECOVERY_POINTS, write_offsets};
+    let bench = Bench::new(written());
+    bench.append_each(0..14);
+    bench.checkpoint();
+    let (storage, root, bases) = (bench.storage(), std::path::Path::new(ROOT), bench.bases());
+    storage.remove_file(&root.join(crate::log::state::STATE_FILE)).unwrap();
+    storage.remove_file(&bench.log.path().join(crate::segment::SEALS_FILE)).unwrap();
+    for suffix in [Suffix::Log, Suffix::Index, Suffix::TimeIndex] {
+        storage.remove_file(&file_path(bench.log.path(), bases[0], suffix)).unwrap();
+    }
+    let last = *bases.last().unwrap();
+    let file = storage.open(&file_path(bench.log.path(), last, Suffix::Log), Open::Write).unwrap();
+    file.set_len(file.len().unwrap() - 5).unwrap();
+    for (name, offset) in [(LOG_STARTS, 0), (RECOVERY_POINTS, bases[1])] {
+        write_offsets(&storage, &root.join(name), &[(partition(), offset)].into()).unwrap();
+    }
+    bench.disk.settle();
+    let Bench { disk, clock, config, .. } = bench;
+    let mut cut_off = 0;
+    for operations in 0..120 {
+        let disk = disk.power_cut(Loss::Everything);
+        disk.power_off_after(operations);
+        cut_off += usize::from(Bench::open(&disk, clock.clone(), config.clone()).is_err());
+        let disk = disk.power_cut(Loss::Everything);
+        let bench = Bench::open(&disk, clock.clone(), config.clone()).unwrap();
+        assert_eq!(bench.offsets(), (bases[1]..13).collect::<Vec<_>>(), "{operations}");
+    }
+    assert!((9..120).contains(&cut_off), "{cut_off}");
+}
+
+/// Found by fuzzing: a folder that another program closed without its leader epochs took a leader whose epoch
+/// is lower than the last batch's, and after a crash that batch could not be read.
+#[test]
+fn another_programs_clean_close_without_leader_epochs_has_them_made_anew() {
+    for content in [None, Some("0\n0\n"), Some("0\n1\n0 0\n")] {
+        let bench = Bench::new(small());
+        bench.append_each(0..9);
+        let known = bench.log.leader_epochs().entries().to_vec();
+        assert!(known.iter().any(|entry| entry.epoch > 0));
+        bench.close();
+        let (storage, root) = (bench.storage(), std::path::Path::new(ROOT));
+        storage.remove_file(&root.join(crate::log::state::STATE_FILE)).unwrap();
+        let path = bench.log.path().join(crate::log::checkpoint::LEADER_EPOCHS);
+        storage.remove_file(&path).unwrap();
+        if let Some(content) = content {
+            overwrite(&storage, &path, content.as_bytes());
+        }
+        let bench = bench.kill();
+        assert!(bench.report.clean && bench.report.rebuilt.len() == 1, "{:?}", bench.report);
+        assert_eq!(bench.log.leader_epochs().entries(), known);
+    }
+}
