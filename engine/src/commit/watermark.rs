@@ -5,15 +5,18 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Deref,
     pin::Pin,
-    sync::atomic::{AtomicI64, Ordering::SeqCst},
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
-use parking_lot::Mutex;
-
 use super::parking::{thread_waker, wait_for};
-use crate::error::IoError;
+use crate::{
+    error::IoError,
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering::SeqCst},
+    },
+};
 
 /// A rising number and its waiters. Blocking: [`Watermark::wait_until`]; async: [`Watermark::reached`].
 ///
@@ -124,8 +127,9 @@ impl Watermark {
     /// [`Watermark::raise`] for a caller that holds a lock: wakers run foreign code, so it calls
     /// [`wake_all`] when it has let go.
     pub(crate) fn raise_quietly(&self, to: i64) -> Vec<Waker> {
+        let early = race!(LowestBeforeNumber).then(|| self.lowest.load(SeqCst));
         let before = self.number.fetch_max(to, SeqCst);
-        if to <= before || self.lowest.load(SeqCst) > to {
+        if to <= before || early.unwrap_or_else(|| self.lowest.load(SeqCst)) > to {
             return Vec::new();
         }
         let mut line = self.line.lock();
@@ -148,6 +152,9 @@ impl Watermark {
             None => BTreeMap::new(),
         };
         self.note_lowest(&line);
+        if race!(ResetTellsNobody) {
+            return Vec::new();
+        }
         line.cut_off.extend(cut_off.keys());
         cut_off.into_values().collect()
     }
@@ -158,7 +165,9 @@ impl Watermark {
         let waiters = std::mem::take(&mut line.waiters);
         self.note_lowest(&line);
         drop(line);
-        wake_all(waiters.into_values());
+        if !race!(EndTellsNobody) {
+            wake_all(waiters.into_values());
+        }
     }
 
     fn note_lowest(&self, line: &Line) {
@@ -172,11 +181,12 @@ impl Watermark {
             // What was reached before the end stays reached.
             return if self.get() < target { Err(why.duplicate()) } else { Ok(Place::Outside) };
         }
+        let early = race!(NumberBeforeLowest).then(|| self.get());
         let arrival = line.arrivals;
         line.arrivals += 1;
         line.waiters.insert((target, arrival), waker.clone());
         self.note_lowest(&line);
-        if self.get() < target {
+        if early.unwrap_or_else(|| self.get()) < target {
             return Ok(Place::InLine(arrival));
         }
         self.take_out(&mut line, target, arrival);
@@ -211,6 +221,9 @@ impl Watermark {
     fn take_out(&self, line: &mut Line, target: i64, arrival: u64) {
         if line.waiters.remove(&(target, arrival)).is_some() {
             self.note_lowest(line);
+            if race!(LeaveForgetsOthers) {
+                self.lowest.store(i64::MAX, SeqCst);
+            }
         }
     }
 }
