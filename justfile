@@ -33,6 +33,10 @@ kill-loop rounds="200":
 twins:
     cargo test -p trunkline --features twins --test lives twins -- --nocapture
 
+# Schedules of threads, drawn from a seed, for whatever shares state; all orders of weak atomics for two.
+shuttle:
+    cargo test -p trunkline --test schedules --test orderings
+
 # Power cuts and full disks on real file systems (needs root, FUSE and loop devices).
 torture ext4="300" xfs="30":
     bash engine/tests/realfs/torture.sh --ext4 {{ext4}} --xfs {{xfs}}

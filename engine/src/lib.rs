@@ -33,7 +33,7 @@
 //! 4 log
 //! 3 segment  commit
 //! 2 io  record
-//! 1 types  limits  error  clock  metrics  twins
+//! 1 types  limits  error  clock  metrics  sync  twins
 //! ```
 
 /// Builder methods of an options struct: each sets the public field of its name.
@@ -66,6 +66,14 @@ macro_rules! twin {
     };
 }
 
+/// Whether a race is planted: never here, only where `tests/schedules` and `tests/orderings` compile
+/// these sources.
+macro_rules! race {
+    ($name:ident) => {
+        false
+    };
+}
+
 pub mod clock;
 pub mod commit;
 pub mod consumer;
@@ -79,6 +87,7 @@ pub mod options;
 pub mod producer;
 pub mod record;
 pub mod segment;
+mod sync;
 pub mod topic;
 #[cfg(feature = "twins")]
 pub mod twins;

@@ -1,5 +1,5 @@
 //! The house rules that a machine can check (`ARCHITECTURE.md`): who imports whom, that every module
-//! says its duty, names that say nothing, unfinished code, unsafe code. It prints, and does not
+//! says its duty, names that say nothing, unfinished code, unsafe code, locks that no scheduler sees. It prints, and does not
 //! refuse, long files and long functions.
 
 use std::{
@@ -16,6 +16,8 @@ const SIBLINGS: [(&str, &str); 2] = [("engine", "options"), ("types", "limits")]
 /// Names that say nothing about a duty, for modules; as the last word of a type too.
 const SAYS_NOTHING: [&str; 9] =
     ["util", "utils", "common", "helper", "helpers", "manager", "managers", "misc", "stuff"];
+/// Crates that only the room `sync` names: a lock that goes past it hangs `tests/schedules`.
+const BEHIND_SYNC: [&str; 2] = ["parking_lot", "arc_swap"];
 /// Macros of unfinished work.
 const UNFINISHED: [&str; 3] = ["todo", "unimplemented", "dbg"];
 /// Lines without tests from which a file is mentioned.
@@ -159,6 +161,7 @@ fn check(table: &Table, sources: &Sources) -> Report {
         report.check_duty(file, text);
         report.check_names(file, &code.shipped);
         report.check_unsafe(file, text, &code.shipped);
+        report.check_sync(file, &code.shipped);
         if file != "lib.rs" {
             report.check_imports(table, file, &code.shipped);
         }
@@ -211,6 +214,14 @@ impl Report {
                 self.fault(file, line, "unsafe code outside the fenced files".into());
             } else if !above.any(|line| line.contains("SAFETY:")) {
                 self.fault(file, line, "unsafe code without a `SAFETY:` note above".into());
+            }
+        }
+    }
+
+    fn check_sync(&mut self, file: &str, code: &str) {
+        for (at, word) in words(code).filter(|(_, word)| BEHIND_SYNC.contains(word)) {
+            if room_of(file) != "sync" {
+                self.fault(file, line_at(code, at), format!("{word} is named outside of sync"));
             }
         }
     }
@@ -549,6 +560,8 @@ mod planted {
         assert_flags("log/x.rs", "#[cfg(test)]\nfn f() {\n unimplemented!() }", 4, "unfinished");
         assert_flags("log/x.rs", "fn f() { unsafe { g() } }", 2, "outside the fenced files");
         assert_flags("io/map.rs", "fn f() { unsafe { g() } }", 2, "without a `SAFETY:`");
+        assert_flags("log/x.rs", "use parking_lot::Mutex;", 2, "named outside of sync");
+        assert_flags("log/x.rs", "fn f(x: arc_swap::ArcSwap<u8>) {}", 2, "outside of sync");
         assert_flags("nowhere.rs", "", 1, "is no room of the table");
         let found = faults("log/x.rs", "// no duty\n");
         assert!(found.len() == 1 && found[0].contains("duty"), "{found:?}");

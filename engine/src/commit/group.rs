@@ -3,8 +3,6 @@
 
 use std::{sync::Arc, task::Waker};
 
-use parking_lot::Mutex;
-
 use super::{
     file::{CommitError, CommitFile, Enlisted, SyncTarget},
     parking::{park_until, thread_waker},
@@ -12,6 +10,7 @@ use super::{
 use crate::{
     io::{File, Storage, SyncKind},
     metrics::Counter,
+    sync::Mutex,
 };
 
 /// How many files are made durable at once.
@@ -124,7 +123,11 @@ impl GroupCommit {
             .iter()
             .filter_map(|wait| Some((wait.file.clone(), wait.file.lead()?)))
             .collect();
-        if called {
+        if race!(LineLetGo) {
+            drop(line);
+            line = self.line.lock();
+        }
+        if called && !race!(CallNotPassedOn) {
             // Perhaps to lead a file that it no longer waits for, after a truncation: others must.
             call_leaders(&mut line);
         }
@@ -203,7 +206,9 @@ impl Drop for Round<'_> {
         for (file, _) in &self.files {
             file.release();
         }
-        call_leaders(&mut line);
+        if !race!(ReleasedInSilence) {
+            call_leaders(&mut line);
+        }
     }
 }
 

@@ -4,8 +4,12 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
     time::Instant,
+};
+
+use crate::sync::{
+    thread::{self, Thread},
+    thread_local,
 };
 
 /// Drives `future` on this thread. `None` when `deadline` passed first; the future is then dropped,

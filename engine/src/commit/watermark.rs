@@ -2,18 +2,21 @@
 //! for. Acknowledgement, group commit, long-poll and replication are all "wait until X ≥ n".
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Deref,
     pin::Pin,
-    sync::atomic::{AtomicI64, Ordering::SeqCst},
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
-use parking_lot::Mutex;
-
 use super::parking::{thread_waker, wait_for};
-use crate::error::IoError;
+use crate::{
+    error::IoError,
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering::SeqCst},
+    },
+};
 
 /// A rising number and its waiters. Blocking: [`Watermark::wait_until`]; async: [`Watermark::reached`].
 ///
@@ -34,6 +37,9 @@ pub struct Watermark {
 struct Line {
     /// By target, then by arrival.
     waiters: BTreeMap<(i64, u64), Waker>,
+    /// Who stood beyond a truncation and has not looked since. The number may rise to its target again
+    /// before it does: for other records.
+    cut_off: BTreeSet<(i64, u64)>,
     arrivals: u64,
     ended: Option<WaitError>,
 }
@@ -85,8 +91,9 @@ impl Watermark {
     }
 
     /// A truncation to `to`: the number is at most `to`, and those who wait for more, at this moment,
-    /// get [`WaitError::Truncated`]; who comes later waits for what is written anew. The caller sees
-    /// to it that no [`Watermark::raise`] for what was cut off comes afterwards.
+    /// get [`WaitError::Truncated`], even where the number has risen to it again when they look; who
+    /// comes later waits for what is written anew. The caller sees to it that no [`Watermark::raise`]
+    /// for what was cut off comes afterwards.
     pub fn reset(&self, to: i64) {
         wake_all(self.reset_quietly(to));
     }
@@ -120,8 +127,9 @@ impl Watermark {
     /// [`Watermark::raise`] for a caller that holds a lock: wakers run foreign code, so it calls
     /// [`wake_all`] when it has let go.
     pub(crate) fn raise_quietly(&self, to: i64) -> Vec<Waker> {
+        let early = race!(LowestBeforeNumber).then(|| self.lowest.load(SeqCst));
         let before = self.number.fetch_max(to, SeqCst);
-        if to <= before || self.lowest.load(SeqCst) > to {
+        if to <= before || early.unwrap_or_else(|| self.lowest.load(SeqCst)) > to {
             return Vec::new();
         }
         let mut line = self.line.lock();
@@ -144,6 +152,10 @@ impl Watermark {
             None => BTreeMap::new(),
         };
         self.note_lowest(&line);
+        if race!(ResetTellsNobody) {
+            return Vec::new();
+        }
+        line.cut_off.extend(cut_off.keys());
         cut_off.into_values().collect()
     }
 
@@ -153,7 +165,9 @@ impl Watermark {
         let waiters = std::mem::take(&mut line.waiters);
         self.note_lowest(&line);
         drop(line);
-        wake_all(waiters.into_values());
+        if !race!(EndTellsNobody) {
+            wake_all(waiters.into_values());
+        }
     }
 
     fn note_lowest(&self, line: &Line) {
@@ -164,38 +178,52 @@ impl Watermark {
     fn enter(&self, target: i64, waker: &Waker) -> Result<Place, WaitError> {
         let mut line = self.line.lock();
         if let Some(why) = &line.ended {
-            return Err(why.duplicate());
+            // What was reached before the end stays reached.
+            return if self.get() < target { Err(why.duplicate()) } else { Ok(Place::Outside) };
         }
+        let early = race!(NumberBeforeLowest).then(|| self.get());
         let arrival = line.arrivals;
         line.arrivals += 1;
         line.waiters.insert((target, arrival), waker.clone());
         self.note_lowest(&line);
-        if self.get() < target {
+        if early.unwrap_or_else(|| self.get()) < target {
             return Ok(Place::InLine(arrival));
         }
-        line.waiters.remove(&(target, arrival));
-        self.note_lowest(&line);
+        self.take_out(&mut line, target, arrival);
         Ok(Place::Outside)
     }
 
-    /// Whether the waiter still stands in line. Who was taken out without its number being reached
-    /// stood beyond a truncation.
+    /// Whether the waiter still stands in line. Who was taken out without its number being reached now
+    /// was overtaken by a truncation.
     fn still_waits(&self, target: i64, arrival: u64, waker: &Waker) -> Result<bool, WaitError> {
         let mut line = self.line.lock();
+        if line.cut_off.remove(&(target, arrival)) {
+            return Err(WaitError::Truncated);
+        }
+        if self.get() >= target {
+            // Whoever raised it may not have come so far as to take the waiter out.
+            self.take_out(&mut line, target, arrival);
+            return Ok(false);
+        }
         if let Some(known) = line.waiters.get_mut(&(target, arrival)) {
             known.clone_from(waker);
             return Ok(true);
-        }
-        if self.get() >= target {
-            return Ok(false);
         }
         Err(line.ended.as_ref().map_or(WaitError::Truncated, WaitError::duplicate))
     }
 
     fn leave(&self, target: i64, arrival: u64) {
         let mut line = self.line.lock();
+        line.cut_off.remove(&(target, arrival));
+        self.take_out(&mut line, target, arrival);
+    }
+
+    fn take_out(&self, line: &mut Line, target: i64, arrival: u64) {
         if line.waiters.remove(&(target, arrival)).is_some() {
-            self.note_lowest(&line);
+            self.note_lowest(line);
+            if race!(LeaveForgetsOthers) {
+                self.lowest.store(i64::MAX, SeqCst);
+            }
         }
     }
 }
@@ -231,22 +259,19 @@ impl<W: Deref<Target = Watermark>> Reached<W> {
     }
 
     fn poll_with(&mut self, waker: &Waker) -> Poll<Result<(), WaitError>> {
-        if self.watermark.get() >= self.target {
-            self.leave();
-            return Poll::Ready(Ok(()));
-        }
         let waits = match self.place {
+            Place::Outside if self.watermark.get() >= self.target => Ok(false),
             Place::Outside => self.watermark.enter(self.target, waker).map(|place| {
                 self.place = place;
                 matches!(place, Place::InLine(_))
             }),
             Place::InLine(arrival) => self.watermark.still_waits(self.target, arrival, waker),
         };
-        match waits {
-            Ok(true) => Poll::Pending,
-            Ok(false) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(error)),
+        if let Ok(true) = waits {
+            return Poll::Pending;
         }
+        self.place = Place::Outside;
+        Poll::Ready(waits.map(|_| ()))
     }
 
     fn leave(&mut self) {

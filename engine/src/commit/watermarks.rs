@@ -75,7 +75,7 @@ impl Watermarks {
     /// taken before the sync began: after a truncation since then nothing is known, nothing moves, and
     /// `false` comes back. A smaller `durable` than known moves nothing either.
     pub fn synced(&mut self, durable: Offset, generation: Generation) -> bool {
-        if generation != self.generation {
+        if generation != self.generation && !race!(PlanOutlivesCut) {
             return false;
         }
         self.durable_end = self.durable_end.max(durable);

@@ -19,8 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
-
 pub use error::{AssignError, OptionsError, PollError, SeekError};
 pub use options::{
     AutoOffsetReset, ConsumerOptions, DEFAULT_FETCH_MAX_BYTES, DEFAULT_FETCH_MAX_WAIT,
@@ -38,6 +36,7 @@ use crate::{
     log::{Isolation, ReadError},
     metrics::Counter,
     record::Decoder,
+    sync::Mutex,
     topic::Topic,
     types::{Offset, TopicPartition},
 };

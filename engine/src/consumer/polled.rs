@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::{
     error::Corruption,
     log::Fetched,
     record::{Batch, BatchError, BatchHeader, Decoder, Record, RecordCursor, RecordHeaders},
+    sync::Mutex,
     types::{Offset, TopicName, TopicPartition},
 };
 

@@ -4,16 +4,17 @@ use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
-    thread::{self, JoinHandle},
     time::Duration,
 };
-
-use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
 use crate::{
     error::IoError,
     log::{ChangeError, PartitionLog},
+    sync::{
+        Condvar, Mutex,
+        thread::{self, JoinHandle},
+    },
     topic::Topic,
     types::{Durability, Offset, TopicPartition},
 };

@@ -11,16 +11,7 @@ mod parallel;
 mod registry;
 mod report;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-
-use parking_lot::{Mutex, RwLock};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use error::{CloseError, CreateTopicError, DeleteTopicError, OpenError};
 pub use report::{EngineMetrics, EngineReport, LogDirMetrics, LogDirReport};
@@ -33,6 +24,10 @@ use crate::{
     log::{LogDir, PartitionLog},
     options::EngineOptions,
     producer::{Producer, ProducerError, ProducerOptions, WeakProducer},
+    sync::{
+        Mutex, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     topic::{Topic, TopicConfig},
     types::TopicName,
 };

@@ -3,10 +3,8 @@
 use std::{
     collections::{BTreeMap, btree_map},
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
 };
-
-use parking_lot::{Mutex, RwLock};
 
 use super::{
     Engine, EngineReport, LogDirReport, OpenError, Shared,
@@ -24,6 +22,7 @@ use crate::{
         },
     },
     options::{EngineOptions, Housekeeping},
+    sync::{Mutex, RwLock, atomic::AtomicBool},
     topic::{
         Catalog, ConfigError, FoundPartition, OfflinePartition, OfflineReason, Stage, Survey,
         Topic, TopicConfig,

@@ -1,8 +1,12 @@
 //! The same work on many things by a few threads.
 
-use std::{num::NonZero, sync::atomic::AtomicUsize, sync::atomic::Ordering, thread};
+use std::num::NonZero;
 
-use parking_lot::Mutex;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 /// The machine's cores, as far as this process may use them.
 pub(super) fn cores() -> usize {

@@ -5,13 +5,12 @@
 
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use super::{
     Completion, Disk, Entry, ForgetfulDisk, Handle, Lock, Open, Operation, Pending, Storage,
 };
-use crate::clock::ManualClock;
+use crate::{clock::ManualClock, sync::Mutex};
 
 /// What is asked of a disk: the methods of [`Disk`], and the operations that it performs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -18,11 +18,11 @@ use std::{
 };
 
 use fastrand::Rng;
-use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use self::tree::{Node, NodeId, Tree};
 use super::{Completion, Disk, Entry, Handle, Lock, Open, Operation, Pending, Storage};
+use crate::sync::{Mutex, MutexGuard};
 
 mod content;
 mod tree;
@@ -194,13 +194,13 @@ impl ForgetfulDisk {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    fn on(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+    fn on(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.0.lock();
         if state.off { Err(io::Error::other("the power is off")) } else { Ok(state) }
     }
 
     /// The state, to change it: counts an operation.
-    fn change(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+    fn change(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.0.lock();
         state.count()?;
         Ok(state)

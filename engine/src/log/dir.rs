@@ -6,8 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::{
     checkpoint::{
         CheckpointError, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, remove_clean_shutdown,
@@ -22,6 +20,7 @@ use crate::{
     commit::{GroupCommit, Strategy},
     error::IoError,
     io::{Lock, Storage},
+    sync::{Mutex, MutexGuard},
     types::{Offset, TopicPartition},
 };
 

@@ -208,7 +208,7 @@ impl PartitionLog {
         let once = || {
             let watermarks = self.tail.snapshot();
             let result = read(&watermarks);
-            if self.tail.is_current(watermarks.generation) {
+            if self.tail.is_current(watermarks.generation) || race!(ReadNotSteady) {
                 return result;
             }
             Err(ReadError::Truncated { path: self.path.clone() })
@@ -284,7 +284,8 @@ impl PartitionLog {
         set: &SegmentSet,
         offset: Offset,
     ) -> Result<(), ReadError> {
-        if set.first().is_none_or(|first| first.base_offset() <= offset) {
+        let is_here = set.first().is_none_or(|first| first.base_offset() <= offset);
+        if is_here || race!(RetiredUnchecked) {
             return Ok(());
         }
         let WatermarksSnapshot { log_start, log_end, .. } = self.tail.snapshot();

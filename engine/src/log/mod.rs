@@ -38,9 +38,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-
 pub use append::Appended;
 pub use config::{LogConfig, LogConfigError, OnDamage};
 pub use dir::{DirError, LOCK_FILE, LogDir, PersistError};
@@ -61,6 +58,7 @@ use crate::{
     io::Storage,
     metrics::Counter,
     segment::{ActiveSegment, Seals, Segment, SegmentOptions, SegmentSet},
+    sync::{ArcSwap, Mutex},
     types::{Durability, Offset, TopicPartition},
 };
 

@@ -4,9 +4,6 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-
 use super::{
     LeaderEpochs, LogConfig, LogDir, LogMetrics, OpenError, PartitionLog, Writer, WriterState,
     folder::Folder,
@@ -23,6 +20,7 @@ use crate::{
         ActiveSegment, Seals, Segment, SegmentError, SegmentOptions, SegmentSet, Suffix, Trust,
         file_path,
     },
+    sync::{ArcSwap, Mutex},
     types::{Offset, TopicPartition},
 };
 

@@ -3,12 +3,11 @@
 
 use std::{sync::Arc, task::Waker};
 
-use parking_lot::Mutex;
-
 use super::{CommitError, producers::Transactions};
 use crate::{
     commit::{CommitFile, Generation, Watermark, Watermarks, WatermarksSnapshot, wake_all},
     io::File,
+    sync::Mutex,
     types::{Durability, Offset},
 };
 
@@ -172,7 +171,8 @@ impl Tail {
     /// The targets of a plan are durable. `false` when a truncation overtook it.
     pub(super) fn synced(&self, plan: &CommitPlan) -> bool {
         self.event(|state| {
-            let current = state.marks.synced(plan.covers, plan.generation);
+            let later = race!(PlanCoversLater).then(|| state.marks.snapshot().log_end);
+            let current = state.marks.synced(later.unwrap_or(plan.covers), plan.generation);
             if current && self.durability == Durability::Durable {
                 state.marks.high_watermark_moved(plan.covers);
             }
@@ -241,7 +241,9 @@ impl Tail {
         let reached = self.readable.raise_quietly(self.readable_end(&state));
         // Wakers run foreign code.
         drop(state);
-        wake_all(reached);
+        if !race!(ReadersNotWoken) {
+            wake_all(reached);
+        }
         result
     }
 

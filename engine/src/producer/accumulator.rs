@@ -9,14 +9,9 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
-
-use parking_lot::Mutex;
 
 use super::{
     Ack, ProducerOptions, ProducerRecord, SendError,
@@ -31,6 +26,10 @@ use crate::{
     clock::Clock,
     limits::BATCH_HEADER,
     record::{BatchBuilder, Codec},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 /// What a producer's threads share.

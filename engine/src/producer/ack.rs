@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
-
 use super::SendError;
-use crate::{commit::wait_for, types::Offset};
+use crate::{commit::wait_for, sync::Mutex, types::Offset};
 
 /// Where a record is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +144,7 @@ impl Fate {
     /// Puts a waker among those to be called, and gives its place; `None`: decided already.
     fn enter(&self, place: u32, waker: &Waker) -> Option<u32> {
         let mut wakers = self.wakers.lock();
-        if self.outcome.get().is_some() {
+        if self.outcome.get().is_some() && !race!(FateNotLookedAt) {
             return None;
         }
         if wakers.get(place as usize).is_some_and(|known| known.will_wake(waker)) {

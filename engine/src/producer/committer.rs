@@ -2,9 +2,7 @@
 //! that the sender fills and seals the next batches while this one syncs. Everything that was
 //! appended during one sync is served by the next.
 
-use std::{mem, sync::Arc, thread};
-
-use parking_lot::{Condvar, Mutex};
+use std::{mem, sync::Arc};
 
 use super::{
     SendError,
@@ -12,7 +10,11 @@ use super::{
     queue::{Parcel, PartitionQueue},
     sink::{Sink, is_sync_failure},
 };
-use crate::{log::CommitPoint, types::Offset};
+use crate::{
+    log::CommitPoint,
+    sync::{Condvar, Mutex, thread},
+    types::Offset,
+};
 
 /// Batches of one partition that the log has.
 #[derive(Debug)]
@@ -94,6 +96,10 @@ impl Committer {
             while inbox.deliveries.is_empty() {
                 if inbox.closed {
                     return;
+                }
+                if race!(InboxLetGo) {
+                    drop(inbox);
+                    inbox = self.inbox.lock();
                 }
                 self.changed.wait(&mut inbox);
             }

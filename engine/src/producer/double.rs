@@ -1,12 +1,6 @@
 //! A log in memory that fails when it is told to.
 
-use std::{
-    collections::VecDeque,
-    io,
-    sync::{Arc, atomic::AtomicBool},
-};
-
-use parking_lot::{Condvar, Mutex};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use super::{
     partitioner::Load,
@@ -18,6 +12,7 @@ use crate::{
     error::{Corruption, IoError},
     log::{AppendError, CommitError, CommitPoint},
     record::{BatchSettings, Compression, Decoder, SealedBatch},
+    sync::{Condvar, Mutex, atomic::AtomicBool},
     types::Offset,
 };
 

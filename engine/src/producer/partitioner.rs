@@ -6,9 +6,10 @@
 //! batches, keeps the shares equal when some partitions are slow and their batches grow. A partition
 //! that refuses appends is left at once and not drawn, as one without a leader in Kafka.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-
-use parking_lot::Mutex;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+};
 
 /// Partition of a record with this key, among `partitions`; Kafka's, for every byte string.
 ///

@@ -8,16 +8,17 @@ use std::{
     collections::VecDeque,
     mem,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use parking_lot::Mutex;
-
-use crate::record::BatchBuilder;
+use crate::{
+    record::BatchBuilder,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 /// The memory of one producer.
 #[derive(Debug)]
@@ -79,7 +80,8 @@ impl Pool {
     /// Takes `bytes` at once; `None` where they are not free or others wait.
     pub(super) fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Room> {
         let mut state = self.state.lock();
-        if state.closed || !state.line.is_empty() || state.available < bytes {
+        let waits = !state.line.is_empty() && !race!(LineOvertaken);
+        if state.closed || waits || state.available < bytes {
             return None;
         }
         state.available -= bytes;
@@ -117,7 +119,9 @@ impl Pool {
         self.waiting.store(0, Ordering::Relaxed);
         drop(state);
         for waiter in line {
-            waiter.waker.wake();
+            if !race!(CloseTellsNobody) {
+                waiter.waker.wake();
+            }
         }
     }
 
@@ -150,7 +154,7 @@ impl Pool {
     }
 
     /// Serves the line from its front, as far as the bytes go, and lets go of the lock.
-    fn serve(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+    fn serve(&self, mut state: MutexGuard<'_, State>) {
         let mut wakers = Vec::new();
         while let Some(first) = state.line.front().filter(|first| first.bytes <= state.available) {
             state.available -= first.bytes;
@@ -219,6 +223,10 @@ impl Future for Take {
         } else if state.closed {
             return Poll::Ready(Err(PoolClosed));
         } else if state.line.is_empty() && self.bytes <= state.available {
+            if race!(TakenTwice) {
+                drop(state);
+                state = pool.state.lock();
+            }
             state.available -= self.bytes;
         } else {
             let arrival = state.arrivals;
@@ -241,12 +249,16 @@ impl Drop for Take {
         let mut state = self.pool.state.lock();
         if let Some(index) = state.served.iter().position(|served| *served == arrival) {
             state.served.swap_remove(index);
-            state.available += self.bytes;
+            if !race!(ServedBytesKept) {
+                state.available += self.bytes;
+            }
         } else {
             state.line.retain(|waiter| waiter.arrival != arrival);
         }
         // Who stood behind may have enough without it.
-        self.pool.serve(state);
+        if !race!(DropServesNobody) {
+            self.pool.serve(state);
+        }
     }
 }
 

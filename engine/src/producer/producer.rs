@@ -3,11 +3,8 @@
 use std::{
     fmt,
     sync::{Arc, Weak},
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-
-use parking_lot::Mutex;
 
 use super::{
     Ack, OptionsError, ProducerMetrics, ProducerOptions, ProducerRecord, SendError,
@@ -15,7 +12,15 @@ use super::{
     queue::TopicQueues,
     sender::{Sender, is_on_our_thread},
 };
-use crate::{clock::Clock, commit::wait_for, topic::Topic};
+use crate::{
+    clock::Clock,
+    commit::wait_for,
+    sync::{
+        Mutex,
+        thread::{self, JoinHandle},
+    },
+    topic::Topic,
+};
 
 /// Sends records. Many threads may share one: order is kept for each thread within a partition.
 ///

@@ -1,17 +1,7 @@
 //! The batches of one partition: one open, those before it complete, all in the order of their
 //! records.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-
-use parking_lot::Mutex;
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use super::{
     Ack, ProducerOptions, ProducerRecord, SendError,
@@ -25,6 +15,10 @@ use super::{
 use crate::{
     log::AppendError,
     record::{BatchBuilder, BatchSettings, Codec, NewRecord, RecordError, SealedBatch},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     topic::{OfflinePartition, Topic},
     types::Durability,
 };

@@ -3,19 +3,16 @@
 //! time that they were opened. The same lock hands out each batch's number, by which a flush knows
 //! what came before it.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-
-use parking_lot::{Condvar, Mutex};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::queue::PartitionQueue;
-use crate::commit::Watermark;
+use crate::{
+    commit::Watermark,
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// What the sender has to do, and what it did.
 #[derive(Debug)]
@@ -169,15 +166,19 @@ impl Schedule {
     pub(super) fn hurry(&self) -> i64 {
         let mut state = self.state.lock();
         state.hurry_below = state.next();
-        self.wake(&mut state);
+        if !race!(HurryInSilence) {
+            self.wake(&mut state);
+        }
         state.hurry_below as i64
     }
 
     /// Somebody waits for memory.
     pub(super) fn exhausted(&self) {
         let mut state = self.state.lock();
-        state.exhausted = true;
-        self.wake(&mut state);
+        if !race!(ExhaustedUnsaid) {
+            state.exhausted = true;
+            self.wake(&mut state);
+        }
     }
 
     /// Every batch with a lower number is decided.
@@ -190,7 +191,9 @@ impl Schedule {
     pub(super) fn close(&self) -> i64 {
         let mut state = self.state.lock();
         state.closing = true;
-        self.wake(&mut state);
+        if !race!(CloseInSilence) {
+            self.wake(&mut state);
+        }
         state.next() as i64
     }
 
@@ -236,6 +239,7 @@ impl Schedule {
         let mut state = self.state.lock();
         state.exhausted |= waiting;
         let deadline = if self.is_aborting() { Some(now) } else { state.next_deadline(now) };
+        let deadline = deadline.filter(|_| !race!(SleepsUnasked));
         let wait = deadline.map(|deadline| deadline.saturating_sub(now));
         if wait == Some(Duration::ZERO) {
             return;

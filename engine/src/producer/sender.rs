@@ -4,14 +4,7 @@
 //! A log takes all batches of an append or none, and says which. So a repeated send can't happen
 //! unknowingly, and no producer id is needed as a remote client needs one (Kafka: idempotence).
 
-use std::{
-    cell::Cell,
-    collections::VecDeque,
-    mem,
-    sync::{Arc, atomic::Ordering},
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{cell::Cell, collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use super::{
     Acks, SendError,
@@ -25,6 +18,11 @@ use super::{
 use crate::{
     log::AppendError,
     record::{Decoder, Encoder, SealedBatch},
+    sync::{
+        atomic::Ordering,
+        thread::{self, JoinHandle},
+        thread_local,
+    },
 };
 
 /// A partition is not asked more often, whatever `retry.backoff.ms`: the sender would do nothing else.
@@ -37,7 +35,7 @@ thread_local! {
 /// Whether this is a thread of a producer, which must not wait for a producer's threads. Foreign
 /// code runs here when a waker is called.
 pub(super) fn is_on_our_thread() -> bool {
-    ON_OUR_THREAD.get()
+    ON_OUR_THREAD.with(Cell::get)
 }
 
 /// The sending half of a producer.
@@ -81,7 +79,7 @@ impl Sender {
 
     /// Sends until the producer is closed. However it ends, nobody waits for it afterwards.
     pub(super) fn run(mut self) {
-        ON_OUR_THREAD.set(true);
+        ON_OUR_THREAD.with(|it| it.set(true));
         let shut = ShutAtEnd(self.accumulator.clone());
         while self.step() != Look::Finished {
             let waiting = self.accumulator.pool.waiting() > 0;
@@ -344,7 +342,7 @@ impl LogDir {
         let committer = Committer::new(accumulator.clone());
         let runner = committer.clone();
         let run = move || {
-            ON_OUR_THREAD.set(true);
+            ON_OUR_THREAD.with(|it| it.set(true));
             runner.run();
         };
         let spawn = || thread::Builder::new().name("trunkline-commit".into()).spawn(run).ok();

@@ -111,7 +111,7 @@ impl Owner {
         match self {
             Self::Topic(topic) => topic.is_deleted(),
             #[cfg(test)]
-            Self::Double(topic) => topic.deleted.load(std::sync::atomic::Ordering::Relaxed),
+            Self::Double(topic) => topic.deleted.load(crate::sync::atomic::Ordering::Relaxed),
         }
     }
 }

@@ -1,13 +1,9 @@
 //! An append-only table in memory: one writer, any number of readers, no lock. Chunks of doubling
 //! size never move, and the count is published after the words it covers.
 
-use std::{
-    fmt,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-};
+use std::{fmt, sync::OnceLock};
+
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Entries of the first chunk; each later chunk holds twice the one before.
 const FIRST_CHUNK: usize = 64;
@@ -25,7 +21,7 @@ pub(super) struct Entries<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> Entries<WORDS> {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { chunks: [const { OnceLock::new() }; CHUNKS], len: AtomicUsize::new(0) }
     }
 
@@ -40,7 +36,8 @@ impl<const WORDS: usize> Entries<WORDS> {
         for (slot, word) in slots[slot * WORDS..].iter().zip(words) {
             slot.store(word, Ordering::Relaxed);
         }
-        self.len.store(index + 1, Ordering::Release);
+        let ordering = if race!(EntryNotReleased) { Ordering::Relaxed } else { Ordering::Release };
+        self.len.store(index + 1, ordering);
     }
 
     pub(super) fn len(&self) -> usize {

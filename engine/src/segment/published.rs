@@ -1,13 +1,15 @@
 //! What the appender has published of a segment and readers go by: no lock in either direction.
 
-use std::{
-    array,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering, fence},
+use std::array;
+
+use crate::{
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering, fence},
+        spin_loop,
+    },
+    types::Offset,
 };
-
-use parking_lot::Mutex;
-
-use crate::types::Offset;
 
 /// The published ends. One writer: the appender.
 #[derive(Debug)]
@@ -65,8 +67,13 @@ impl Published {
     /// Whether bytes read under `view` still are what the log holds: a truncation is published before
     /// it touches the file.
     pub(super) fn is_current(&self, view: &View) -> bool {
+        if race!(ViewNotConfirmed) {
+            return true;
+        }
         // Whoever has read bytes of behind a truncation sees it here.
-        fence(Ordering::Acquire);
+        if !race!(ReadNotFenced) {
+            fence(Ordering::Acquire);
+        }
         self.ends.word(TRUNCATIONS) as u64 == view.truncations
     }
 
@@ -93,7 +100,9 @@ impl Published {
     pub(super) fn truncated(&self, len: u64, next_offset: Offset) {
         self.ends.update(|[_, _, truncations]| [len as i64, next_offset, truncations + 1]);
         // Seen before what is done to the file from now on: no store orders what follows it.
-        fence(Ordering::Release);
+        if !race!(CutNotFenced) {
+            fence(Ordering::Release);
+        }
     }
 
     /// The largest timestamp, `None` where it was not looked for yet.
@@ -113,7 +122,8 @@ impl Published {
     /// By a reader who looked for it under `view`. What the appender says goes before.
     pub(super) fn suggest_largest(&self, view: &View, largest: LargestTimestamp) {
         self.largest.update(|known| {
-            let is_wanted = known[0] == UNKNOWN && self.view() == *view;
+            let is_wanted =
+                (known[0] == UNKNOWN && self.view() == *view) || race!(SuggestedBlindly);
             if is_wanted { words_of(largest) } else { known }
         });
     }
@@ -150,11 +160,15 @@ impl<const N: usize> Together<N> {
         let before = array::from_fn(|at| self.words[at].load(Ordering::Relaxed));
         let after = change(before);
         let sequence = self.sequence.load(Ordering::Relaxed);
-        self.sequence.store(sequence + 1, Ordering::Relaxed);
-        fence(Ordering::Release);
+        if !race!(WriteNotShown) {
+            self.sequence.store(sequence + 1, Ordering::Relaxed);
+        }
+        // Who sees a word that is written below sees this mark, and what was done before.
+        if !race!(WriteNotFenced) {
+            fence(Ordering::Release);
+        }
         for (word, value) in self.words.iter().zip(after) {
-            // Alone, a word that is read says no less than what was done before it was written.
-            word.store(value, Ordering::Release);
+            word.store(value, Ordering::Relaxed);
         }
         // In one order with `word`.
         self.sequence.store(sequence + 2, Ordering::SeqCst);
@@ -164,11 +178,14 @@ impl<const N: usize> Together<N> {
         loop {
             let before = self.sequence.load(Ordering::Acquire);
             let words = array::from_fn(|at| self.words[at].load(Ordering::Relaxed));
-            fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
+            if !race!(LookNotFenced) {
+                fence(Ordering::Acquire);
+            }
+            let after = self.sequence.load(Ordering::Relaxed);
+            if before.is_multiple_of(2) && (before == after || race!(SequenceNotRechecked)) {
                 return words;
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
     }
 

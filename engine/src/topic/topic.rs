@@ -1,13 +1,11 @@
 //! A topic and its partitions, as producers and consumers hold them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use super::{OfflinePartition, TopicConfig};
 use crate::{
     log::PartitionLog,
+    sync::atomic::{AtomicBool, Ordering},
     types::{TopicId, TopicName},
 };
 

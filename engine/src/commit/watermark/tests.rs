@@ -110,6 +110,21 @@ fn a_truncation_ends_the_waiting_for_what_it_cut_off() {
 }
 
 #[test]
+fn what_was_cut_off_is_not_reached_by_what_is_written_anew() {
+    let watermark = Watermark::new(10);
+    let counts: [Arc<Count>; 2] = Default::default();
+    let (mut looks, mut leaves) = (watermark.reached(16), watermark.reached(16));
+    assert!(
+        poll(&mut looks, &counts[0]).is_pending() && poll(&mut leaves, &counts[1]).is_pending()
+    );
+    watermark.reset(15);
+    watermark.raise(16);
+    assert!(matches!(poll(&mut looks, &counts[0]), Poll::Ready(Err(WaitError::Truncated))));
+    drop(leaves);
+    assert!(watermark.line.lock().cut_off.is_empty(), "who gives up is forgotten");
+}
+
+#[test]
 fn a_failure_is_told_to_all_who_wait_now_and_later() {
     let watermark = Watermark::new(10);
     let count = Arc::default();
