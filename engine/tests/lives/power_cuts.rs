@@ -26,6 +26,16 @@ fn power_cuts_lose_nothing_that_was_acknowledged() {
     assert!(tally.acknowledged > tally.cuts, "the lives acknowledge records: {tally}");
 }
 
+/// A device that writes sectors, not pages: fewer lives, other tears.
+#[test]
+fn power_cuts_that_tear_pages_lose_nothing_that_was_acknowledged() {
+    let lives = 0..number("TRUNKLINE_POWER_CUTS").unwrap_or(CUTS).div_ceil(4 * CUTS_A_LIFE);
+    let (tally, failures) = live(lives, |seed| Life::new(seed).with_torn_pages().run(CUTS_A_LIFE));
+    println!("by sectors: {tally}");
+    assert!(failures.is_empty(), "{} lives went wrong:\n{}", failures.len(), shown(&failures));
+    assert!(tally.acknowledged > tally.cuts, "the lives acknowledge records: {tally}");
+}
+
 /// Lives that went wrong once; what was mended then.
 const ONCE_FAILED: [(u64, &str); 13] = [
     (7, "a checkpoint was lowered to the offset asked for, not to where the truncation ended"),
