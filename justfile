@@ -31,7 +31,7 @@ kill-loop rounds="200":
 
 # Each planted bug must be caught by the tests.
 twins:
-    cargo test -p trunkline --features twins --test lives twins -- --nocapture
+    cargo test -p trunkline --features twins --test lives --test hostile_lengths twins -- --nocapture
 
 # Power cuts and full disks on real file systems (needs root, FUSE and loop devices).
 torture ext4="300" xfs="30":
