@@ -152,7 +152,7 @@ pub(super) fn records_keep_coming() -> Result<(), String> {
 /// way to the device: recovery takes whatever reaches further behind a hole for rot.
 pub(super) fn a_log_keeps_appending() -> Result<(), String> {
     const BATCH: usize = 12 << 20;
-    const BATCHES: i64 = 7;
+    const BATCHES: i64 = 6;
     const { assert!(BATCH * BATCHES as usize > MAX_GROUP_BYTES) };
     let disk = FaultyDisk::new(ForgetfulDisk::new());
     let config = config().segment_bytes(1 << 30).max_message_bytes(2 * BATCH);
