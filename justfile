@@ -31,7 +31,7 @@ kill-loop rounds="200":
 
 # Each planted bug must be caught by the tests.
 twins:
-    cargo test -p trunkline --features twins --test lives twins -- --nocapture
+    cargo test -p trunkline --features twins --test lives --test hostile_lengths twins -- --nocapture
 
 # Schedules of threads, drawn from a seed, for whatever shares state; all orders of weak atomics for two.
 shuttle:

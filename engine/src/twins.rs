@@ -1,6 +1,6 @@
 //! Planted bugs: each is a mistake that a storage engine is known to make, here or elsewhere. A test that
 //! never failed proves nothing, so the tests under `tests/lives` run with each of them planted, and must
-//! fail (`cargo test -p trunkline --features twins --test lives twins`).
+//! fail (`just twins`).
 //!
 //! Without the feature `twins` none of this is compiled; the places that ask are `false`.
 
@@ -50,15 +50,45 @@ pub enum Twin {
     TornTailKept,
     /// Recovery believes what the page cache shows after a failed sync.
     RecoveryThroughCache,
-    /// Readers believe an index entry over the log (iggy#3946).
+    /// Readers believe an index entry over the log.
     IndexBelieved,
     /// A batch that is fetched is not held against the offset that it must have.
     OffsetUnchecked,
+    /// Index entries of records that a crash took from the log are kept (iggy#3970, commonware#4260).
+    IndexAheadOfLog,
+    /// Zeros of a torn index count as entries (iggy#3946).
+    ZerosAreEntries,
+    /// A log ends where its index does (redpanda#9711).
+    EndFromIndex,
+    /// A log whose leader epochs are damaged does not open (KAFKA-16541).
+    DamagedEpochsRefused,
+    /// Every leader's term ends at the log end, so that a follower cuts nothing (KIP-101, KIP-279).
+    TermEndsAtLogEnd,
+    /// A leader of an older term appends (redpanda#3003).
+    StaleLeaderAccepted,
+    /// A consumer whose position is gone goes on at the end and says nothing (iggy#2715).
+    JumpsToEnd,
+    /// A consumer that took a part of a batch goes on behind it (iggy#2924).
+    RestOfBatchSkipped,
+    /// One partition's position becomes that of all (iggy#4034).
+    OnePositionForAll,
+    /// A consumer goes on behind a damaged batch and says nothing (iggy#4034: over the gap).
+    DamagePassedOver,
+    /// A batch's length is believed beyond the bytes that are there (KAFKA-14063).
+    LengthBelieved,
+    /// A batch's record count is believed before the records are there (kafka-protocol-rs#152).
+    CountBelieved,
+    /// A producer's buffer that is used again still holds the batch before (KAFKA-19012).
+    BufferNotCleared,
+    /// A producer takes records without regard to `buffer.memory`.
+    MemoryUnbounded,
+    /// A durable log appends without regard to what is not synced.
+    BacklogUnbounded,
 }
 
 impl Twin {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 37] = [
         Self::NoSyncOfLog,
         Self::DurableWhenWritten,
         Self::FailedSyncTriedAgain,
@@ -81,6 +111,21 @@ impl Twin {
         Self::RecoveryThroughCache,
         Self::IndexBelieved,
         Self::OffsetUnchecked,
+        Self::IndexAheadOfLog,
+        Self::ZerosAreEntries,
+        Self::EndFromIndex,
+        Self::DamagedEpochsRefused,
+        Self::TermEndsAtLogEnd,
+        Self::StaleLeaderAccepted,
+        Self::JumpsToEnd,
+        Self::RestOfBatchSkipped,
+        Self::OnePositionForAll,
+        Self::DamagePassedOver,
+        Self::LengthBelieved,
+        Self::CountBelieved,
+        Self::BufferNotCleared,
+        Self::MemoryUnbounded,
+        Self::BacklogUnbounded,
     ];
 
     /// Plants this bug in all that the calling thread does, in place of the one before.

@@ -1,5 +1,5 @@
-//! Bit rot: every bit of every file of a folder that we closed, flipped in turn. The folder is opened,
-//! read whole, looked up at every offset and timestamp, and appended to. Each answer is the one that
+//! Bit rot: every bit of every file of a folder that we closed, of one that crashed and of one as Kafka
+//! closes it, flipped in turn. The folder is opened, read whole, looked up at every offset and timestamp, and appended to. Each answer is the one that
 //! the sound folder gives, or a typed error that names the flipped file and a position in it.
 //!
 //! `TRUNKLINE_FLIP_STRIDE=n` takes every nth bit only.
@@ -51,7 +51,7 @@ const TRANSACTIONAL: i64 = 80;
 
 #[test]
 fn any_flipped_bit_of_a_closed_folder_gives_a_right_answer_or_a_typed_error() {
-    let figures = flip_all(&sound_folder(), 1);
+    let figures = flip_all(&sound_folder());
     println!("{figures}");
     assert!(figures.wrong.is_empty(), "{}", figures.wrong_answers());
     let kinds: Vec<_> = figures.kinds.keys().map(String::as_str).collect();
@@ -72,9 +72,14 @@ fn any_flipped_bit_is_found_by_a_full_recovery_too() {
     let zeros = offsets.into_keys().map(|partition| (partition, 0)).collect();
     write_offsets(&storage, &checkpoint, &zeros).unwrap();
     storage.remove_file(&Path::new(ROOT).join(CLEAN_SHUTDOWN)).unwrap();
-    let figures = flip_all(&Folder::with_files(folder.disk), 5);
+    let figures = flip_all(&Folder::with_files(folder.disk));
     println!("{figures}");
     assert!(figures.wrong.is_empty(), "{}", figures.wrong_answers());
+    let log = &figures.kinds[".log"];
+    assert!(log.at_read > 1000, "flips of a log are found");
+    for kind in [".index", ".timeindex", ".txnindex", ".snapshot", SEALS_FILE, STATE_FILE] {
+        assert!(figures.kinds[kind].flips > 0, "{kind} is among the files");
+    }
 }
 
 /// As Kafka leaves a folder that it closed: nothing beside the logs has a checksum, but the producers'
@@ -91,7 +96,7 @@ fn any_flipped_bit_of_a_folder_without_our_files_gives_a_right_answer_or_a_typed
     folder.disk.settle();
     let mut folder = Folder::with_files(folder.disk);
     folder.files.retain(|(path, _)| !path.ends_with(LOG_STARTS));
-    let figures = flip_all(&folder, 1);
+    let figures = flip_all(&folder);
     println!("{figures}");
     assert!(figures.wrong.is_empty(), "{}", figures.wrong_answers());
     let kinds: Vec<_> = figures.kinds.keys().map(String::as_str).collect();
@@ -530,7 +535,14 @@ impl fmt::Display for Figures {
                  {answers:>9} {refused:>8}"
             )?;
         }
-        Ok(())
+        let sum = |of: fn(&OfKind) -> u64| self.kinds.values().map(of).sum::<u64>();
+        let (bytes, flips, right) = (sum(|of| of.bytes), sum(|of| of.flips), sum(|of| of.right));
+        let (refused, wrong) = (sum(|of| of.at_open + of.at_read), self.wrong.len());
+        writeln!(
+            f,
+            "{bytes} bytes, {flips} flips: {right} answered right, {refused} refused with a typed \
+             error, {wrong} wrong"
+        )
     }
 }
 
@@ -543,10 +555,9 @@ fn kind_of(path: &Path) -> String {
     }
 }
 
-fn flip_all(folder: &Folder, least_stride: usize) -> Figures {
+fn flip_all(folder: &Folder) -> Figures {
     let sound = Sound::of(folder);
     let stride = std::env::var("TRUNKLINE_FLIP_STRIDE").map_or(1, |text| text.parse().unwrap());
-    let stride = least_stride.max(stride);
     let mut figures = Figures::default();
     let mut flips = Vec::new();
     for (file, (path, len)) in folder.files.iter().enumerate() {

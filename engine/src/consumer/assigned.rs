@@ -192,6 +192,9 @@ impl Assigned {
                     got = got + Ahead::of(&stored);
                     self.ahead.push_back(stored);
                 }
+                Err(_) if got.bytes == 0 && twin!(DamagePassedOver) => {
+                    self.move_to(fetched.next_offset());
+                }
                 Err(source) if got.bytes == 0 => return Err(self.corrupt(source)),
                 Err(_) => break,
             }
@@ -229,7 +232,7 @@ impl Assigned {
                 into.push(Slice { place, batch, from, count: run.count });
                 taken += run.count;
             }
-            if run.until >= header.next_offset() {
+            if run.until >= header.next_offset() || twin!(RestOfBatchSkipped) {
                 self.size = self.size - Ahead::of(stored);
                 self.ahead.pop_front();
             }

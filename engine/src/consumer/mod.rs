@@ -361,6 +361,10 @@ impl Consumer {
     ) -> Result<(), PollError> {
         let assigned = &self.assigned[index];
         let partition = assigned.place();
+        if twin!(JumpsToEnd) {
+            self.assigned[index].move_to(log_end);
+            return Ok(());
+        }
         let Some(to) = self.start_of(assigned) else {
             return Err(PollError::OutOfRange { partition, offset: from, log_start, log_end });
         };
@@ -387,6 +391,10 @@ impl Consumer {
                 Ok(count) => {
                     taken += count;
                     self.turn = (index + 1) % self.assigned.len();
+                    let position = self.assigned[index].position;
+                    if let Some(position) = position.filter(|_| twin!(OnePositionForAll)) {
+                        self.assigned.iter_mut().for_each(|other| other.move_to(position));
+                    }
                 }
                 Err(error) => self.assigned[index].defer(error),
             }

@@ -1,7 +1,4 @@
 //! A simulated disk on which any call can go wrong, with a trace of all that was asked of it.
-//!
-//! Calls are numbered from 1. What a call's number is follows from the calls alone: the same seeded work
-//! makes the same calls, and the same trace. So a fault can be put at each call in turn.
 
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
@@ -10,7 +7,10 @@ use rustix::io::Errno;
 use super::{
     Completion, Disk, Entry, ForgetfulDisk, Handle, Lock, Open, Operation, Pending, Storage,
 };
-use crate::{clock::ManualClock, sync::Mutex};
+use crate::{
+    clock::ManualClock,
+    sync::{Condvar, Mutex},
+};
 
 /// What is asked of a disk: the methods of [`Disk`], and the operations that it performs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,11 +135,68 @@ impl Fault {
 /// A page, which a misdirected write misses by.
 const PAGE: u64 = 4096;
 
-/// A [`ForgetfulDisk`] with a plan of what goes wrong. Cheap to clone: a clone is the same disk.
+/// A [`ForgetfulDisk`] with a plan of what goes wrong, and a trace of all that was asked of it (feature
+/// `sim`). Cheap to clone: a clone is the same disk.
+///
+/// Calls are numbered from 1. What a call's number is follows from the calls alone: the same seeded work
+/// makes the same calls, and the same trace. So a fault can be put at each call in turn: EIO, ENOSPC,
+/// EINTR, EAGAIN, EMFILE, a short write; or, without a word, a write or a sync that is lost, a write that
+/// lands elsewhere, a flipped bit ([`Fault`]). A call takes long by a simulated clock
+/// ([`FaultyDisk::drive`]), or until it is let go ([`FaultyDisk::hold`]).
+///
+/// Not modelled: more than one fault a call; reads that are short before the end of a file (a [`Disk`]
+/// does not give such); faults that stay, as of a device that is gone: plan them for each call. Work on
+/// several threads makes its calls in an order of the machine's own: for a trace keep to one
+/// ([`Housekeeping::Manual`](crate::options::Housekeeping::Manual),
+/// [`recovery_threads`](crate::options::EngineOptions::recovery_threads) 1, no producer).
+///
+/// # Example
+///
+/// A system that links the engine, with each fault at each call: what was acknowledged outlives it and a
+/// power cut behind it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use trunkline::{
+///     Engine, EngineOptions, TopicConfig,
+///     clock::ManualClock,
+///     io::{Fault, FaultyDisk, ForgetfulDisk, Loss, Storage},
+///     options::Housekeeping,
+/// };
+///
+/// let open = |storage: Storage| {
+///     let options = EngineOptions::new("/data")
+///         .storage(storage)
+///         .clock(Arc::new(ManualClock::new(0)))
+///         .housekeeping(Housekeeping::Manual)
+///         .recovery_threads(1_usize)
+///         .seed(1_u64);
+///     Engine::open(options)
+/// };
+/// let run = |call, fault| {
+///     let disk = FaultyDisk::new(ForgetfulDisk::new());
+///     disk.plan(call, fault);
+///     let made = open(disk.storage())
+///         .is_ok_and(|engine| engine.create_topic("orders", 1, TopicConfig::default()).is_ok());
+///     (disk, made)
+/// };
+/// let (sound, made) = run(u64::MAX, Fault::Io);
+/// assert!(made && sound.struck().is_empty());
+/// assert_eq!(run(u64::MAX, Fault::Io).0.trace(), sound.trace(), "the same seed, the same calls");
+/// for call in 1..=sound.calls() {
+///     for fault in Fault::ALL.into_iter().filter(|fault| !fault.is_silent()) {
+///         let (disk, made) = run(call, fault);
+///         let left = disk.below().power_cut(Loss::Everything);
+///         let engine = open(left.storage())?;
+///         assert!(engine.topic("orders").is_some() || !made, "{fault:?} at call {call}");
+///     }
+/// }
+/// # Ok::<(), trunkline::engine::OpenError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct FaultyDisk {
     disk: ForgetfulDisk,
-    state: Arc<Mutex<State>>,
+    state: Arc<(Mutex<State>, Condvar)>,
 }
 
 #[derive(Debug, Default)]
@@ -150,6 +207,10 @@ struct State {
     plan: BTreeMap<u64, Fault>,
     struck: Vec<(Verb, Fault)>,
     clock: Option<Arc<ManualClock>>,
+    /// Calls of this kind wait.
+    held: Option<Verb>,
+    /// How many wait.
+    waiting: u64,
 }
 
 impl FaultyDisk {
@@ -170,42 +231,63 @@ impl FaultyDisk {
 
     /// Plans that call number `call` goes wrong, if that can go wrong with what it is.
     pub fn plan(&self, call: u64, fault: Fault) {
-        self.state.lock().plan.insert(call, fault);
+        self.state.0.lock().plan.insert(call, fault);
     }
 
     /// The clock that a slow call moves on.
     pub fn drive(&self, clock: &Arc<ManualClock>) {
-        self.state.lock().clock = Some(clock.clone());
+        self.state.0.lock().clock = Some(clock.clone());
+    }
+
+    /// Holds back every call of this kind, as a device does that does not answer, until
+    /// [`FaultyDisk::let_go`]: for a system that has threads.
+    pub fn hold(&self, verb: Verb) {
+        self.state.0.lock().held = Some(verb);
+    }
+
+    /// Lets go of the calls that are held back, and holds no more.
+    pub fn let_go(&self) {
+        self.state.0.lock().held = None;
+        self.state.1.notify_all();
+    }
+
+    /// Waits until a call is held back. `false`: none was within `timeout`, or none will be, as nothing is
+    /// to be held any more.
+    pub fn wait_held(&self, timeout: Duration) -> bool {
+        let mut state = self.state.0.lock();
+        let is_open = |state: &mut State| state.held.is_some() && state.waiting == 0;
+        self.state.1.wait_while_for(&mut state, is_open, timeout);
+        state.waiting > 0
     }
 
     /// Begins to keep what each call is ([`FaultyDisk::verbs`]).
     pub fn keep_verbs(&self) {
-        self.state.lock().verbs = Some(Vec::new());
+        self.state.0.lock().verbs = Some(Vec::new());
     }
 
     /// What each call was, from the first.
     pub fn verbs(&self) -> Vec<Verb> {
-        self.state.lock().verbs.clone().unwrap_or_default()
+        self.state.0.lock().verbs.clone().unwrap_or_default()
     }
 
     /// Number of calls so far.
     pub fn calls(&self) -> u64 {
-        self.state.lock().calls
+        self.state.0.lock().calls
     }
 
     /// A hash of all calls so far, of what they were given and in which order.
     pub fn trace(&self) -> u64 {
-        self.state.lock().trace
+        self.state.0.lock().trace
     }
 
     /// The faults that went off so far.
     pub fn struck(&self) -> Vec<(Verb, Fault)> {
-        self.state.lock().struck.clone()
+        self.state.0.lock().struck.clone()
     }
 
     /// Counts a call and notes it in the trace; gives what goes wrong with it silently, or the error.
     fn call(&self, verb: Verb, given: &[&[u8]]) -> io::Result<Option<Fault>> {
-        let mut state = self.state.lock();
+        let mut state = self.state.0.lock();
         state.calls += 1;
         if let Some(verbs) = &mut state.verbs {
             verbs.push(verb);
@@ -216,6 +298,12 @@ impl FaultyDisk {
         }
         state.trace = trace;
         let call = state.calls;
+        if state.held == Some(verb) {
+            state.waiting += 1;
+            self.state.1.notify_all();
+            self.state.1.wait_while(&mut state, |state| state.held == Some(verb));
+            state.waiting -= 1;
+        }
         let Some(fault) = state.plan.remove(&call).filter(|fault| fault.fits(verb)) else {
             return Ok(None);
         };
@@ -401,3 +489,6 @@ fn flip(bytes: &mut [u8]) {
         *byte ^= 0x10;
     }
 }
+
+#[cfg(test)]
+mod tests;

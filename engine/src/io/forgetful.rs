@@ -1,14 +1,4 @@
 //! A disk in memory that forgets, at a power cut, whatever was not synced.
-//!
-//! Stricter than any real file system, so that a missing sync shows:
-//! - bytes, lengths and allocations of a file are durable after a sync of that file;
-//! - names (creation, rename, removal) are durable after [`Disk::sync_dir`] of their folder, a folder's
-//!   own name after one of its parent; a file whose name was never synced vanishes whole, a rename not
-//!   synced is undone, a removal not synced comes back;
-//! - a failed sync loses the bytes for good, and the next one says nothing of it, as on Linux: reads
-//!   still show them, from the page cache; only [`Open::Direct`] shows what the device has.
-//!
-//! All that it does follows from the calls and the seeds: no time, no randomness, no hash order.
 
 use std::{
     collections::BTreeSet,
@@ -20,17 +10,79 @@ use std::{
 use fastrand::Rng;
 use rustix::io::Errno;
 
-use self::tree::{Node, NodeId, Tree};
-use super::{Completion, Disk, Entry, Handle, Lock, Open, Operation, Pending, Storage};
+use self::{
+    content::Unit,
+    state::{OpenFile, State, strikes},
+    tree::{Node, NodeId, Tree},
+};
+use super::{Disk, Entry, Handle, Lock, Open, Operation, Pending, Storage};
 use crate::sync::{Mutex, MutexGuard};
 
 mod content;
+mod state;
 mod tree;
 
 /// Free space of a disk that was not filled up, in bytes.
 const AMPLE: u64 = 1 << 40;
 
-/// The disk. Cheap to clone: a clone is the same disk; [`ForgetfulDisk::fork`] copies it.
+/// A disk in memory that forgets, at a power cut, whatever was not synced: for tests of the engine, and of
+/// whatever links it or keeps its own files by [`Storage`] (feature `sim`). Cheap to clone: a clone is the
+/// same disk; [`ForgetfulDisk::fork`] copies it.
+///
+/// Stricter than any real file system, so that a missing sync shows:
+/// - bytes, lengths and allocations of a file are durable after a sync of that file; before, a power cut
+///   keeps none of them, or any pages or sectors, each as it was at a time of its own ([`Loss`]);
+/// - names (creation, rename, removal) are durable after [`Disk::sync_dir`] of their folder, a folder's
+///   own name after one of its parent; a file whose name was never synced vanishes whole, a rename not
+///   synced is undone, a removal not synced comes back;
+/// - a failed sync loses the bytes for good, and the next one says nothing of it, as on Linux: reads
+///   still show them, from the page cache; only [`Open::Direct`] shows what the device has.
+///
+/// A full disk, single EIOs and syncs that lie are set by methods; a [`FaultyDisk`](super::FaultyDisk) above
+/// it makes any call go wrong.
+///
+/// Not modelled: changes of one folder that reach the device out of order; sectors that are torn within, or
+/// that rot by themselves; a device that takes a write and gives up an older, synced one; memory maps;
+/// quotas and permissions; two machines. All that it does follows from the calls and the seeds: no time, no
+/// randomness, no hash order.
+///
+/// # Example
+///
+/// A system of one's own, here a counter in a file, with the power going at each of its operations in turn:
+///
+/// ```
+/// use std::path::Path;
+/// use trunkline::{
+///     error::IoError,
+///     io::{ForgetfulDisk, Loss, Open, Storage, SyncKind},
+/// };
+///
+/// fn save(storage: &Storage, counter: u8) -> Result<(), IoError> {
+///     let new = Path::new("/counter.new");
+///     let file = storage.open(new, Open::Create)?;
+///     file.write_at(0, vec![counter])?;
+///     file.sync(SyncKind::Data)?; // leave this out, or the next sync, and the test fails
+///     storage.rename(new, Path::new("/counter"))?;
+///     storage.sync_dir(Path::new("/"))
+/// }
+///
+/// let disk = ForgetfulDisk::new();
+/// save(&disk.storage(), 1)?;
+/// for operations in 0.. {
+///     let disk = disk.fork();
+///     disk.power_off_after(operations);
+///     let is_saved = save(&disk.storage(), 2).is_ok();
+///     for loss in [Loss::Everything, Loss::Random(operations), Loss::Sectors(operations)] {
+///         let left = disk.fork().power_cut(loss);
+///         let counter = left.storage().read(Path::new("/counter"), 1)?;
+///         assert!(counter == [2] || (counter == [1] && !is_saved), "{counter:?}, {loss:?}");
+///     }
+///     if is_saved {
+///         break;
+///     }
+/// }
+/// # Ok::<(), IoError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ForgetfulDisk(Arc<Mutex<State>>);
 
@@ -43,36 +95,8 @@ pub enum Loss {
     /// the sync, in any order, zeros where a page never came) and its length of any time since; of a
     /// folder's unsynced changes the first few.
     Random(u64),
-}
-
-#[derive(Debug, Clone)]
-struct State {
-    tree: Tree,
-    /// Open files by their number; none is ever closed, as handles are plain numbers.
-    open: Vec<OpenFile>,
-    /// Number of the first open file: those of the time before a power cut are known to nobody.
-    first_handle: u64,
-    locks: BTreeSet<PathBuf>,
-    /// Bytes that may still be taken.
-    free: u64,
-    wall_ms: i64,
-    operations: u64,
-    bytes_read: u64,
-    /// Operations until the power goes off.
-    until_off: Option<u64>,
-    off: bool,
-    lies: bool,
-    /// Which of the next ones fails: 1 is the next.
-    failing_read: u64,
-    failing_write: u64,
-    failing_sync: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct OpenFile {
-    node: NodeId,
-    writable: bool,
-    direct: bool,
+    /// As `Random`, but a device keeps or loses each sector (512 bytes), so that pages are torn.
+    Sectors(u64),
 }
 
 impl Default for ForgetfulDisk {
@@ -113,19 +137,21 @@ impl ForgetfulDisk {
     pub fn power_cut(&self, loss: Loss) -> Self {
         let mut state = self.0.lock();
         state.off = true;
-        let tree = match loss {
-            Loss::Everything => state.tree.survivor(None),
-            Loss::Random(seed) => state.tree.survivor(Some(&mut Rng::with_seed(seed))),
-        };
-        let fresh = Self::new();
-        {
-            let mut after = fresh.0.lock();
-            after.free = (state.free + state.tree.charged()).saturating_sub(tree.charged());
-            after.first_handle = state.first_handle + state.open.len() as u64;
-            after.wall_ms = state.wall_ms;
-            after.tree = tree;
-        }
-        fresh
+        let tree = state.tree.survivor(match loss {
+            Loss::Everything => None,
+            Loss::Random(seed) => Some((Unit::Page, Rng::with_seed(seed))),
+            Loss::Sectors(seed) => Some((Unit::Sector, Rng::with_seed(seed))),
+        });
+        state.restarted(tree)
+    }
+
+    /// Kills the process: gives the disk as the next one finds it. All that was written is there, synced or
+    /// not; locks are released, controls at rest. This one answers every call with an error from now on.
+    #[must_use = "what is left is the disk that the next process finds"]
+    pub fn kill(&self) -> Self {
+        let mut state = self.0.lock();
+        state.off = true;
+        state.restarted(state.tree.clone())
     }
 
     /// A copy of everything, unsynced changes and controls included, with no lock held; for a test that
@@ -340,130 +366,6 @@ impl Disk for ForgetfulDisk {
         state.tree.find(dir)?;
         Ok(state.free)
     }
-}
-
-impl State {
-    fn count(&mut self) -> io::Result<()> {
-        match &mut self.until_off {
-            Some(0) => self.off = true,
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        if self.off {
-            return Err(io::Error::other("the power is off"));
-        }
-        self.operations += 1;
-        Ok(())
-    }
-
-    fn create_file(&mut self, path: &Path) -> io::Result<NodeId> {
-        self.count()?;
-        let node = self.tree.create_file(path)?;
-        self.tree.file_mut(node)?.modified_ms = self.wall_ms;
-        Ok(node)
-    }
-
-    fn opened(&self, handle: &Handle) -> io::Result<OpenFile> {
-        let Handle::Simulated(number) = handle else {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "a handle of another backend"));
-        };
-        let index = number.checked_sub(self.first_handle).map(|index| index as usize);
-        let open = index.and_then(|index| self.open.get(index));
-        open.copied().ok_or_else(|| Errno::BADF.into())
-    }
-
-    fn writable(&self, handle: &Handle) -> io::Result<NodeId> {
-        let open = self.opened(handle)?;
-        if open.writable { Ok(open.node) } else { Err(Errno::BADF.into()) }
-    }
-
-    /// Performs one operation; `failed` lists the files of this submission that a write failed on.
-    fn perform(&mut self, operation: Operation, failed: &mut Vec<NodeId>) -> Completion {
-        match operation {
-            Operation::Read { file, position, mut into } => {
-                let result = self.read(&file, position, &mut into);
-                Completion { result, buffers: vec![into] }
-            }
-            Operation::Write { file, position, data } => {
-                let result = self.write(&file, position, &data);
-                if result.is_err() {
-                    failed.extend(self.opened(&file).map(|open| open.node));
-                }
-                Completion { result, buffers: data }
-            }
-            Operation::Sync { file, .. } => {
-                let result = self.sync(&file, failed).map(|()| 0);
-                Completion { result, buffers: Vec::new() }
-            }
-        }
-    }
-
-    fn read(&mut self, file: &Handle, position: u64, into: &mut Vec<u8>) -> io::Result<usize> {
-        if self.off {
-            return Err(io::Error::other("the power is off"));
-        }
-        if strikes(&mut self.failing_read) {
-            return Err(Errno::IO.into());
-        }
-        let OpenFile { node, direct, .. } = self.opened(file)?;
-        let content = &self.tree.file(node)?.content;
-        let count =
-            if direct { content.read_direct(position, into) } else { content.read(position, into) };
-        self.bytes_read += count as u64;
-        Ok(count)
-    }
-
-    fn write(&mut self, file: &Handle, position: u64, data: &[Vec<u8>]) -> io::Result<usize> {
-        self.count()?;
-        if strikes(&mut self.failing_write) {
-            return Err(Errno::IO.into());
-        }
-        let node = self.writable(file)?;
-        let file = self.tree.file_mut(node)?;
-        let mut bytes = data.concat();
-        let total = bytes.len();
-        // A write that finds too little room is short first; who goes on meets ENOSPC.
-        let room = (file.charged + self.free).saturating_sub(position);
-        bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-        let short = bytes.len() < total;
-        if !bytes.is_empty() {
-            let growth = (position + bytes.len() as u64).saturating_sub(file.charged);
-            file.charged += growth;
-            self.free -= growth;
-            file.content.write(position, bytes);
-            file.modified_ms = self.wall_ms;
-        }
-        if short { Err(Errno::NOSPC.into()) } else { Ok(total) }
-    }
-
-    fn sync(&mut self, file: &Handle, failed: &[NodeId]) -> io::Result<()> {
-        let node = self.opened(file)?.node;
-        if failed.contains(&node) {
-            return Err(io::Error::other("not synced: a write before it failed"));
-        }
-        self.count()?;
-        let content = &mut self.tree.file_mut(node)?.content;
-        if strikes(&mut self.failing_sync) {
-            content.forget_unsynced();
-            return Err(Errno::IO.into());
-        }
-        if !self.lies {
-            content.sync();
-        }
-        Ok(())
-    }
-
-    fn free_space_of(&mut self, removed: NodeId) -> io::Result<()> {
-        self.free += std::mem::take(&mut self.tree.file_mut(removed)?.charged);
-        Ok(())
-    }
-}
-
-/// Counts a fault down; `true` when it is its turn.
-fn strikes(countdown: &mut u64) -> bool {
-    let strikes = *countdown == 1;
-    *countdown = countdown.saturating_sub(1);
-    strikes
 }
 
 #[derive(Debug)]

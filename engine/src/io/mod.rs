@@ -2,7 +2,7 @@
 //! batches over several files, state the order write → sync, and finish by completion.
 //!
 //! [`Disk`] is what a backend gives: [`PortableDisk`] (any Unix, completes inline) or a simulated
-//! one. [`Storage`] and [`File`] are what the engine uses: the same verbs with typed errors, and the
+//! one (feature `sim`: `ForgetfulDisk`, `FaultyDisk`, for tests of your own system too). [`Storage`] and [`File`] are what the engine uses: the same verbs with typed errors, and the
 //! latch: after a failed sync, or EIO on a write, a file refuses every later write and sync, because
 //! the page cache can no longer be trusted and a second sync would lie. ENOSPC, short writes and
 //! EINTR never latch; reads go on.

@@ -389,10 +389,9 @@ impl UnrecoveredLog {
         }
         let durable = self.durable_end;
         let mut base = end.max(durable);
-        // A last segment with bytes but without a batch stays as it is, before the new one.
-        if let Some((last, len)) = folder.logs.last()
-            && *len > 0
-        {
+        // A last segment with bytes but without a batch stays as it is, before the new one; an empty one may
+        // stand behind it.
+        if let Some((last, _)) = folder.logs.iter().rfind(|(_, len)| *len > 0) {
             base = base.max(last + 1);
         }
         let exists = folder.logs.iter().any(|(other, len)| *other == base && *len == 0);

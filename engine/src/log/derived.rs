@@ -41,6 +41,9 @@ impl UnrecoveredLog {
             }
             Ok(None) => Ok(LeaderEpochs::new()),
             Err(CheckpointError::Io(error)) => return Err(error.into()),
+            Err(CheckpointError::Corrupt(corruption)) if twin!(DamagedEpochsRefused) => {
+                return Err(corruption.into());
+            }
             Err(CheckpointError::Corrupt(corruption)) => Err(corruption),
         };
         let expected = self.start.state.filter(|_| clean).map(|state| state.epochs_crc);

@@ -108,7 +108,7 @@ impl LeaderEpochs {
         log_end: Offset,
     ) -> Option<(LeaderEpoch, Offset)> {
         let latest = self.latest()?;
-        if epoch == latest.epoch {
+        if epoch == latest.epoch || twin!(TermEndsAtLogEnd) {
             return Some((epoch, log_end));
         }
         let higher = self.entries.partition_point(|entry| entry.epoch <= epoch);

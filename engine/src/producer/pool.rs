@@ -79,15 +79,16 @@ impl Pool {
 
     /// Takes `bytes` at once; `None` where they are not free or others wait.
     pub(super) fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Room> {
-        let mut state = self.state.lock();
+        let pool = if twin!(MemoryUnbounded) { &Self::new(bytes, self.buffer_bytes) } else { self };
+        let mut state = pool.state.lock();
         let waits = !state.line.is_empty() && !race!(LineOvertaken);
         if state.closed || waits || state.available < bytes {
             return None;
         }
         state.available -= bytes;
-        let buffer = self.reused_buffer(&mut state, bytes);
+        let buffer = pool.reused_buffer(&mut state, bytes);
         drop(state);
-        Some(self.room(bytes, buffer))
+        Some(pool.room(bytes, buffer))
     }
 
     /// Waits for `bytes`. They must not be more than the pool has.

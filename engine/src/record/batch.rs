@@ -183,7 +183,7 @@ impl<'a> Iterator for Records<'a> {
         }
         // An error may end it early, or stand in place of a record that is missing.
         let left = self.header.record_count as usize - self.cursor.next as usize;
-        (0, Some(left + 1))
+        (if twin!(CountBelieved) { left } else { 0 }, Some(left + 1))
     }
 }
 

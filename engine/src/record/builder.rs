@@ -98,8 +98,10 @@ impl BatchBuilder {
 
     /// An empty batch that is built in `buffer`, which is cleared first.
     pub fn new(mut buffer: Vec<u8>, settings: BatchSettings) -> Self {
-        buffer.clear();
-        buffer.resize(BATCH_HEADER, 0);
+        if buffer.len() <= BATCH_HEADER || !twin!(BufferNotCleared) {
+            buffer.clear();
+            buffer.resize(BATCH_HEADER, 0);
+        }
         Self { bytes: buffer, settings, record_count: 0, base_timestamp: -1, max_timestamp: -1 }
     }
 

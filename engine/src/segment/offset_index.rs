@@ -40,7 +40,9 @@ impl OffsetIndex {
             let word = u64::from_be_bytes(*entry);
             let (relative, position) = ((word >> 32) as i32, word as i32);
             // The first batch is never indexed, so no position is 0.
-            if relative <= last_relative || position <= last_position {
+            let rises = relative > last_relative && position > last_position;
+            let is_entry = rises || (word == 0 && twin!(ZerosAreEntries));
+            if !is_entry {
                 return None;
             }
             (last_relative, last_position) = (relative, position);

@@ -134,6 +134,9 @@ struct LastEntries {
 fn confirmed_entries(segment: &Segment, view: &View) -> Result<Option<LastEntries>, SegmentError> {
     let tables = segment.live_tables();
     let mut last = LastEntries { offset: tables.offsets.last(), time: None };
+    if twin!(IndexAheadOfLog) {
+        return Ok(Some(last));
+    }
     if let Some(entry) = last.offset
         && segment.headers_by(tables, view, entry.last_offset)?.is_none()
     {
@@ -186,6 +189,9 @@ fn catch_up(
             rule.add(position, &header, &tables.offsets, &tables.times);
         }
         next_offset = header.next_offset();
+    }
+    if let Some(entry) = last.offset.filter(|_| twin!(EndFromIndex)) {
+        return Ok(entry.last_offset + 1);
     }
     Ok(next_offset)
 }

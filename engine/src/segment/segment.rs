@@ -170,7 +170,8 @@ impl Segment {
         bytes.truncate(wanted);
         self.check_complete(&bytes, position, wanted)?;
         let (whole, first) = self.whole_batches(&bytes, position, view)?;
-        if whole > 0 || !first_whole || first as u64 > room {
+        let is_beyond = first as u64 > room && !twin!(LengthBelieved);
+        if whole > 0 || !first_whole || is_beyond {
             bytes.truncate(whole);
             return Ok(bytes);
         }

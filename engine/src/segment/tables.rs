@@ -85,9 +85,11 @@ impl Tables {
             keeper: Keeper::Nobody(*view),
         };
         // Index files may have reached the device before the log did.
-        tables.offsets.truncate_to(view.next_offset);
-        tables.offsets.truncate_at(view.len);
-        tables.times.truncate_to(view.next_offset);
+        if !twin!(IndexAheadOfLog) {
+            tables.offsets.truncate_to(view.next_offset);
+            tables.offsets.truncate_at(view.len);
+            tables.times.truncate_to(view.next_offset);
+        }
         Some(tables)
     }
 

@@ -95,6 +95,8 @@ pub(crate) struct Life {
     /// While the folder is open.
     dir: Option<Arc<LogDir>>,
     lies: bool,
+    /// A power cut tears pages into sectors.
+    tears: bool,
     /// Whether the last open found each log as a clean close leaves it.
     opened_clean: bool,
     /// A fault has struck in the life before: a file beside the log may have to be made anew.
@@ -140,6 +142,7 @@ impl Life {
             partitions: (0..count).map(|number| partition(number, &mut rng)).collect(),
             dir: None,
             lies: false,
+            tears: false,
             opened_clean: false,
             outlives_fault: false,
             tally: Tally { lives: 1, ..Tally::default() },
@@ -150,6 +153,12 @@ impl Life {
     /// The disk says that it syncs, and does not, once the folder has been made.
     pub(crate) fn without_syncs(mut self) -> Self {
         self.lies = true;
+        self
+    }
+
+    /// The device keeps or loses each sector, not each page.
+    pub(crate) fn with_torn_pages(mut self) -> Self {
+        self.tears = true;
         self
     }
 
@@ -230,6 +239,7 @@ impl Life {
             partitions: self.partitions.clone(),
             dir: None,
             lies: false,
+            tears: false,
             opened_clean: false,
             outlives_fault: true,
             tally: Tally::default(),
@@ -298,8 +308,11 @@ impl Life {
     fn cut(&mut self) {
         self.close_handles();
         self.tally.cuts += 1;
-        let loss =
-            if self.rng.u8(..4) == 0 { Loss::Everything } else { Loss::Random(self.rng.u64(..)) };
+        let loss = match self.rng.u8(..4) {
+            0 => Loss::Everything,
+            _ if self.tears => Loss::Sectors(self.rng.u64(..)),
+            _ => Loss::Random(self.rng.u64(..)),
+        };
         self.disk = self.disk.power_cut(loss);
     }
 

@@ -68,6 +68,25 @@ impl Condvar {
         self.wait(guard);
     }
 
+    pub(crate) fn wait_while<T>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) {
+        while condition(&mut *guard) {
+            self.wait(guard);
+        }
+    }
+
+    pub(crate) fn wait_while_for<T>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        condition: impl FnMut(&mut T) -> bool,
+        _: Duration,
+    ) {
+        self.wait_while(guard, condition);
+    }
+
     pub(crate) fn notify_one(&self) {
         self.0.notify_one();
     }

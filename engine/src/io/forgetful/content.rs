@@ -4,8 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use fastrand::Rng;
 
+/// What the page cache holds as one, in bytes.
+const PAGE: u64 = Unit::Page as u64;
+
 /// What the device keeps or loses as one, in bytes.
-const PAGE: u64 = 4096;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Sector = 512,
+    Page = 4096,
+}
 
 /// A file's bytes with the changes that no sync has made durable.
 #[derive(Debug, Clone, Default)]
@@ -61,8 +68,8 @@ impl Content {
         if data.is_empty() {
             return;
         }
-        for (page, within, bytes) in pieces(position, &data) {
-            self.now.put(page, within, bytes);
+        for (page, within, bytes) in pieces(position, &data, Unit::Page) {
+            self.now.put(page * PAGE + within as u64, bytes);
         }
         self.now.len = self.now.len.max(position + data.len() as u64);
         self.note(What::Write { position, data: data.into() });
@@ -90,13 +97,13 @@ impl Content {
         Self::settled(self.durable.clone())
     }
 
-    /// What a power cut leaves when the device had taken some of it, page by page in any order; now
+    /// What a power cut leaves when the device had taken some of it, `unit` by unit in any order; now
     /// and then nothing or all of it.
-    pub(super) fn survivor(&self, rng: &mut Rng) -> Self {
+    pub(super) fn survivor(&self, unit: Unit, rng: &mut Rng) -> Self {
         Self::settled(match rng.u8(..4) {
             0 => self.durable.clone(),
             1 => self.clone().into_synced(),
-            _ => self.mixture(rng),
+            _ => self.mixture(unit, rng),
         })
     }
 
@@ -106,11 +113,11 @@ impl Content {
     }
 
     /// Length and allocation are metadata, which a file system keeps in order: they survive up to one
-    /// point in time. Each page survives as it was at a time of its own. Where the two disagree there
+    /// point in time. Each unit survives as it was at a time of its own. Where the two disagree there
     /// are zeros: a length that covers a page which never came.
-    fn mixture(&self, rng: &mut Rng) -> Image {
+    fn mixture(&self, unit: Unit, rng: &mut Rng) -> Image {
         let metadata = rng.usize(..=self.unsynced.len());
-        let mut left = self.writes_by_page();
+        let mut left = self.writes_by(unit);
         for writes in left.values_mut() {
             *writes = rng.usize(..=*writes);
         }
@@ -120,11 +127,12 @@ impl Content {
         for (number, change) in self.unsynced.iter().enumerate() {
             match &change.what {
                 What::Write { position, data } => {
-                    for (page, within, bytes) in pieces(*position, data) {
-                        let left = left.entry(page).or_default();
-                        if *left > 0 && page < freed_from {
+                    for (number, within, bytes) in pieces(*position, data, unit) {
+                        let left = left.entry(number).or_default();
+                        let at = number * unit as u64 + within as u64;
+                        if *left > 0 && at / PAGE < freed_from {
                             *left -= 1;
-                            image.put(page, within, bytes);
+                            image.put(at, bytes);
                         }
                     }
                 }
@@ -138,12 +146,13 @@ impl Content {
         image
     }
 
-    fn writes_by_page(&self) -> BTreeMap<u64, usize> {
+    /// How often each unit was written.
+    fn writes_by(&self, unit: Unit) -> BTreeMap<u64, usize> {
         let mut writes = BTreeMap::new();
         for change in &self.unsynced {
             if let What::Write { position, data } = &change.what {
-                for (page, ..) in pieces(*position, data) {
-                    *writes.entry(page).or_default() += 1;
+                for (number, ..) in pieces(*position, data, unit) {
+                    *writes.entry(number).or_default() += 1;
                 }
             }
         }
@@ -165,7 +174,7 @@ fn write_back(unsynced: &[Change], now: &Image, device: &mut Image) {
     for change in unsynced {
         match &change.what {
             What::Write { position, data } => {
-                dirty.extend(pieces(*position, data).map(|(page, ..)| page));
+                dirty.extend(pieces(*position, data, Unit::Page).map(|(page, ..)| page));
             }
             What::Cut => device.set_len(change.len),
             What::Extend => {}
@@ -206,8 +215,9 @@ impl Image {
         into.len() - before
     }
 
-    /// Changes bytes of a page; the length is the caller's business.
-    fn put(&mut self, page: u64, within: usize, bytes: &[u8]) {
+    /// Changes bytes that lie in one page; the length is the caller's business.
+    fn put(&mut self, at: u64, bytes: &[u8]) {
+        let (page, within) = (at / PAGE, (at % PAGE) as usize);
         let page = self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE as usize]));
         Arc::make_mut(page)[within..within + bytes.len()].copy_from_slice(bytes);
     }
@@ -226,14 +236,15 @@ impl Image {
     }
 }
 
-/// The parts of a write that fall into one page each: page, position in it, bytes.
-fn pieces(position: u64, data: &[u8]) -> impl Iterator<Item = (u64, usize, &[u8])> {
+/// The parts of a write that fall into one unit each: its number, position in it, bytes.
+fn pieces(position: u64, data: &[u8], unit: Unit) -> impl Iterator<Item = (u64, usize, &[u8])> {
+    let unit = unit as u64;
     let mut at = position;
     let mut rest = data;
     std::iter::from_fn(move || {
-        let (page, within) = (at / PAGE, at % PAGE);
-        let (piece, behind) = rest.split_at(rest.len().min((PAGE - within) as usize));
+        let (number, within) = (at / unit, at % unit);
+        let (piece, behind) = rest.split_at(rest.len().min((unit - within) as usize));
         (at, rest) = (at + piece.len() as u64, behind);
-        (!piece.is_empty()).then_some((page, within as usize, piece))
+        (!piece.is_empty()).then_some((number, within as usize, piece))
     })
 }

@@ -267,6 +267,41 @@ fn after_a_cut_old_handles_fail_and_locks_are_free() {
 }
 
 #[test]
+fn a_cut_by_sectors_tears_pages_and_no_sectors() {
+    let disk = disk();
+    // 14 sectors, of which 7 lie in each of two pages.
+    durable_file(&disk, "a", &[1; 8192]).write_at(512, vec![2; 7168]).unwrap();
+    let torn_by = |loss| {
+        let left = content(&disk.fork().power_cut(loss), "a").unwrap();
+        assert!(left.chunks(512).all(|sector| sector == [1; 512] || sector == [2; 512]));
+        let new = |page: &[u8]| page.chunks(512).filter(|sector| sector[0] == 2).count();
+        left.chunks(4096).filter(|page| (1..7).contains(&new(page))).count()
+    };
+    let by_sectors: usize = (0..100).map(|seed| torn_by(Loss::Sectors(seed))).sum();
+    let by_pages: usize = (0..100).map(|seed| torn_by(Loss::Random(seed))).sum();
+    assert!(by_sectors > 50 && by_pages == 0, "pages torn: {by_sectors}, {by_pages}");
+}
+
+#[test]
+fn a_killed_process_leaves_what_it_wrote() {
+    let disk = disk();
+    let file = durable_file(&disk, "a", b"old");
+    let _lock = disk.storage().lock(&path(".lock")).unwrap();
+    file.write_at(0, b"new".to_vec()).unwrap();
+    disk.storage().rename(&path("a"), &path("b")).unwrap();
+    disk.fail_sync(1);
+    disk.power_off_after(0);
+    assert!(file.write_at(0, b"not".to_vec()).is_err(), "it died before");
+    let left = disk.kill();
+    assert_eq!(content(&left, "b").unwrap(), b"new");
+    assert!(left.lock(&path(".lock")).is_ok() && file.read_at(0, 3).is_err());
+    assert_eq!(after_cut(&left, "a").unwrap(), b"old", "it is not durable yet");
+    left.storage().open(&path("b"), Open::Write).unwrap().sync(SyncKind::All).unwrap();
+    left.sync_dir(Path::new(DIR)).unwrap();
+    assert_eq!(after_cut(&left, "b").unwrap(), b"new");
+}
+
+#[test]
 fn a_fork_goes_its_own_way() {
     let disk = disk();
     let file = durable_file(&disk, "a", b"old");

@@ -10,7 +10,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::content::Content;
+use super::content::{Content, Unit};
 
 /// Number of a file or folder; names point to it, open files too.
 pub(super) type NodeId = usize;
@@ -219,15 +219,15 @@ impl Tree {
         }
     }
 
-    /// What a power cut leaves: with `rng` some of the unsynced changes, else none.
-    pub(super) fn survivor(&self, mut rng: Option<&mut Rng>) -> Self {
+    /// What a power cut leaves: with `some` some of the unsynced changes, else none.
+    pub(super) fn survivor(&self, mut some: Option<(Unit, Rng)>) -> Self {
         let mut survivors = Self { nodes: vec![None; self.nodes.len()] };
         let mut open = vec![ROOT];
         while let Some(id) = open.pop() {
             let node = match self.node(id) {
                 Node::File(file) => {
-                    let content = match rng.as_deref_mut() {
-                        Some(rng) => file.content.survivor(rng),
+                    let content = match &mut some {
+                        Some((unit, rng)) => file.content.survivor(*unit, rng),
                         None => file.content.durable(),
                     };
                     let charged = content.len();
@@ -235,7 +235,7 @@ impl Tree {
                 }
                 Node::Folder(folder) => {
                     let changes = folder.unsynced.len();
-                    let kept = rng.as_deref_mut().map_or(0, |rng| rng.usize(..=changes));
+                    let kept = some.as_mut().map_or(0, |(_, rng)| rng.usize(..=changes));
                     let folder = folder.survivor(kept);
                     // A file that was moved from folder to folder may have kept both names.
                     let known = |id: &NodeId| survivors.nodes[*id].is_none();

@@ -456,3 +456,28 @@ fn a_last_segment_behind_a_gap_is_not_taken_for_a_torn_tail() {
         }
     }
 }
+
+/// As a disk leaves it that lies about its syncs: nothing valid stands behind the gap, and the last segment is
+/// empty. The new one must begin behind them all.
+#[test]
+fn an_empty_segment_behind_one_without_a_batch_stays_behind_a_gap() {
+    let bench = Bench::new(small());
+    bench.append_each(0..20);
+    let [_, missing, without_batch, empty] = bench.bases()[..] else { panic!("four segments") };
+    let storage = bench.storage();
+    let path = |base| file_path(bench.log.path(), base, Suffix::Log);
+    storage.remove_file(&path(missing)).unwrap();
+    let file = storage.open(&path(without_batch), Open::Write).unwrap();
+    file.write_at(0, vec![0; file.len().unwrap() as usize]).unwrap();
+    storage.open(&path(empty), Open::Write).unwrap().set_len(0).unwrap();
+    let bench = bench.kill().kill();
+    assert_eq!(bench.log.damage()[0].offset, missing, "{:?}", bench.report);
+    for offset in 0..missing {
+        assert_eq!(bench.log.fetch(offset, 1, Isolation::LogEnd).unwrap().first_offset(), offset);
+    }
+    bench.log.cut_damage().unwrap().expect("there is damage");
+    bench.append_each(missing..missing + 7);
+    let bench = bench.cut_power(Loss::Everything);
+    assert!(bench.report.damage.is_empty(), "{:?}", bench.report);
+    assert_eq!(bench.offsets(), (0..missing + 7).collect::<Vec<_>>());
+}
