@@ -93,7 +93,7 @@ impl UnrecoveredLog {
 
     /// What the batches say against the checkpoint of leader epochs where our state does not vouch for its
     /// bytes. After a crash the terms that it names must begin where it says. After another program's clean
-    /// close it must know the last batch's: a leader that does not know a term could begin an earlier one.
+    /// close it may know none only where the last batch bears none: a leader could begin an earlier term.
     fn contradiction(
         &self,
         epochs: &LeaderEpochs,
@@ -108,7 +108,7 @@ impl UnrecoveredLog {
                 doubted.extend(begins.flat_map(|start| [start - 1, start]));
                 doubted.extend([offsets.start, offsets.end - 1]);
             }
-            None if clean => doubted.push(offsets.end - 1),
+            None if clean && epochs.entries().is_empty() => doubted.push(offsets.end - 1),
             _ => {}
         }
         for offset in doubted.into_iter().filter(|offset| offsets.contains(offset)) {
