@@ -33,6 +33,10 @@ kill-loop rounds="200":
 twins:
     cargo test -p trunkline --features twins --test lives twins -- --nocapture
 
+# The tests under ThreadSanitizer and AddressSanitizer, on stable Rust: just sanitizers --thread --short
+sanitizers *arguments:
+    bash engine/tests/sanitizers/run.sh {{arguments}}
+
 # Power cuts and full disks on real file systems (needs root, FUSE and loop devices).
 torture ext4="300" xfs="30":
     bash engine/tests/realfs/torture.sh --ext4 {{ext4}} --xfs {{xfs}}

@@ -40,11 +40,13 @@ case $host in
 esac
 command -v "${CC:-cc}" >/dev/null || unavailable "there is no C compiler (CC or cc)"
 
-# Tests that share memory among threads; the others have nothing that ThreadSanitizer could see.
+# Unit tests that share memory among threads; the others have nothing that ThreadSanitizer could see.
 with_threads=(commit:: consumer:: engine:: producer:: log::tests::threads segment::tests::readers
   segment::published segment::entries topic::)
 # What reads and writes files and bytes of unknown content.
 with_bytes=(io:: record:: segment:: log:: commit::group)
+# Thousands of runs of what those do once.
+long=(--skip log::tests::power --skip segment::tests::damage)
 # A whole pass of some takes an hour under a sanitizer.
 export TRUNKLINE_POWER_CUTS=1000 TRUNKLINE_FAULT_SEEDS=1
 
@@ -88,7 +90,7 @@ build() { # SANITIZER TESTS...: sets `binaries`
 
 # Runs a test binary and keeps what it printed in `log`.
 # A test that hangs is a finding too.
-run() { timeout 1200 "$@" >"$log" 2>&1; }
+run() { timeout 3600 "$@" >"$log" 2>&1; }
 reports() { grep -cE '(WARNING|ERROR): (Thread|Address|Leak)Sanitizer' "$log" || true; }
 
 planted_are_reported() { # SANITIZER BINARY
@@ -134,7 +136,7 @@ for sanitizer in "${sanitizers[@]}"; do
   started=$SECONDS
   wanted=(--lib --test sanitizers)
   case $sanitizer$short in
-    thread) wanted+=(--test engine --test model --test transactions --test lives) ;;
+    thread) wanted+=(--test engine --test model) ;;
     address) wanted+=(--test engine --test model --test bit_flips --test kafka_folder --test lives) ;;
   esac
   build "$sanitizer" "${wanted[@]}"
@@ -148,8 +150,7 @@ for sanitizer in "${sanitizers[@]}"; do
     filters=()
     case $name-$sanitizer in
       trunkline-thread) filters=("${with_threads[@]}") ;;
-      trunkline-address) [ -z "$short" ] || filters=("${with_bytes[@]}") ;;
-      lives-thread) filters=(seeds) ;;
+      trunkline-address) [ -z "$short" ] || filters=("${with_bytes[@]}" "${long[@]}") ;;
     esac
     passes "$sanitizer" "$name" "$binary" "${filters[@]}"
   done

@@ -10,6 +10,7 @@ use std::{
 use trunkline::{
     AutoOffsetReset::Earliest,
     ConsumerOptions, Engine, EngineOptions, ProducerOptions, ProducerRecord, TopicConfig,
+    clock::{Clock, SystemClock},
     log::PartitionLog,
     record::{BatchBuilder, BatchSettings, Encoder, NewRecord},
     topic::Topic,
@@ -92,7 +93,8 @@ fn what_is_acknowledged_is_read_by_all_and_still_there_after_a_restart() {
 /// Appends a batch of one record and waits until it is durable; gives its offset.
 fn append(log: &PartitionLog, value: &[u8]) -> i64 {
     let mut builder = BatchBuilder::new(Vec::new(), BatchSettings::default());
-    let record = NewRecord { timestamp: 1000, key: None, value: Some(value), headers: &[] };
+    let timestamp = SystemClock::new().wall_ms();
+    let record = NewRecord { timestamp, key: None, value: Some(value), headers: &[] };
     builder.push(&record).unwrap();
     let end = log.append(vec![builder.seal(&mut Encoder::new()).unwrap()], 0).unwrap().end;
     log.commit(end).unwrap();
@@ -109,6 +111,8 @@ fn read(engine: &Engine, topic: &std::sync::Arc<Topic>) -> BTreeMap<(u32, i64), 
     let mut values = BTreeMap::new();
     while values.len() < RECORDS {
         let mut polled = consumer.poll(Duration::from_secs(1)).unwrap();
+        let starts = topic.partitions().iter().map(|log| log.watermarks().log_start);
+        assert_eq!(starts.max(), Some(0), "what is deleted never comes");
         while let Some(record) = polled.next_record().unwrap() {
             let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
             let place = (record.partition, record.offset);
