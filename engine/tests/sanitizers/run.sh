@@ -151,6 +151,7 @@ for sanitizer in "${sanitizers[@]}"; do
     case $name-$sanitizer in
       trunkline-thread) filters=("${with_threads[@]}") ;;
       trunkline-address) [ -z "$short" ] || filters=("${with_bytes[@]}" "${long[@]}") ;;
+      lives-address) filters=(--skip faults::every_fault) ;;
     esac
     passes "$sanitizer" "$name" "$binary" "${filters[@]}"
   done
