@@ -37,6 +37,10 @@ twins:
 shuttle:
     cargo test -p trunkline --test schedules --test orderings
 
+# The tests under ThreadSanitizer and AddressSanitizer, on stable Rust: just sanitizers --thread --short
+sanitizers *arguments:
+    bash engine/tests/sanitizers/run.sh {{arguments}}
+
 # Power cuts and full disks on real file systems (needs root, FUSE and loop devices).
 torture ext4="300" xfs="30":
     bash engine/tests/realfs/torture.sh --ext4 {{ext4}} --xfs {{xfs}}

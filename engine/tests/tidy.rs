@@ -8,8 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Files, without their endings, in which unsafe code may stand; each use has a `SAFETY:` note.
-const FENCED: [&str; 2] = ["io/uring", "io/map"];
+/// Files of the repository, without their endings, in which unsafe code may stand; each use has a
+/// `SAFETY:` note of its own. `clippy::undocumented_unsafe_blocks` reads them more closely.
+const FENCED: [&str; 3] =
+    ["engine/src/io/uring", "engine/src/io/map", "engine/tests/sanitizers/planted"];
+/// Lines above a use of `unsafe` in which its note may stand.
+const NOTE_LINES: usize = 6;
 /// Siblings that one may import: who, whom. Neither looks back.
 /// `engine` is opened with its `options`; a topic's name has its bound where all `limits` stand.
 const SIBLINGS: [(&str, &str); 2] = [("engine", "options"), ("types", "limits")];
@@ -30,7 +34,7 @@ fn the_engine_keeps_the_house_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("../ARCHITECTURE.md")).unwrap();
     let table = Table::of_page(&page).expect("ARCHITECTURE.md has the table of the rooms");
-    let sources = Sources::read(&root.join("src"));
+    let sources = Sources::read(&root.join("src"), "rs");
     let report = check(&table, &sources);
     for remark in &report.remarks {
         println!("{remark}");
@@ -59,6 +63,36 @@ fn the_crates_own_page_has_the_same_table() {
         .collect();
     let crate_page = crate_page.join("\n");
     assert_eq!(Table::of_page(&crate_page), Table::of_page(&page));
+}
+
+/// Tests, tools and the crates outside the workspace too.
+#[test]
+fn unsafe_code_is_fenced_in_and_explained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let sources = Sources::read(&root, "rs");
+    let places = ["engine/src/", "engine/tests/realfs/", "harness/", "benches/", "fuzz/"];
+    for place in places {
+        assert!(sources.0.keys().any(|file| file.starts_with(place)), "{place} was not read");
+    }
+    let faults: Vec<_> =
+        sources.0.iter().flat_map(|(file, text)| unsafe_faults(file, text)).collect();
+    assert!(faults.is_empty(), "{} faults:\n  {}", faults.len(), faults.join("\n  "));
+}
+
+#[test]
+fn every_crate_denies_unsafe_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let manifests = Sources::read(&root, "toml").0;
+    let crates = manifests.iter().filter(|(file, _)| file.ends_with("Cargo.toml"));
+    let crates: Vec<_> = crates.map(|(file, text)| (file, denies_unsafe_code(text))).collect();
+    assert!(crates.len() >= 6, "{crates:?}");
+    assert!(crates.iter().all(|(_, denies)| *denies), "{crates:?}");
+}
+
+/// Whether a manifest does so itself, or by its workspace.
+fn denies_unsafe_code(manifest: &str) -> bool {
+    manifest.contains("\nunsafe_code = \"deny\"\n")
+        || manifest.contains("[lints]\nworkspace = true\n")
 }
 
 /// The row of each room, from 1 at the bottom.
@@ -111,19 +145,23 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Files of `src`: path below it, with `/`, and text.
+/// Files of a folder: path below it, with `/`, and text.
 struct Sources(BTreeMap<String, String>);
 
 impl Sources {
-    fn read(src: &Path) -> Self {
+    /// Those that end in `kind`; what was built is passed over.
+    fn read(src: &Path, kind: &str) -> Self {
         let mut files = BTreeMap::new();
         let mut folders = vec![src.to_owned()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path: PathBuf = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap();
                 if path.is_dir() {
-                    folders.push(path);
-                } else if path.extension().is_some_and(|kind| kind == "rs") {
+                    if name != "target" && !name.starts_with('.') {
+                        folders.push(path);
+                    }
+                } else if path.extension().is_some_and(|ending| ending == kind) {
                     let below = path.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
                     files.insert(below, fs::read_to_string(&path).unwrap());
                 }
@@ -160,7 +198,6 @@ fn check(table: &Table, sources: &Sources) -> Report {
         report.lines += code.lines_without_tests;
         report.check_duty(file, text);
         report.check_names(file, &code.shipped);
-        report.check_unsafe(file, text, &code.shipped);
         report.check_sync(file, &code.shipped);
         if file != "lib.rs" {
             report.check_imports(table, file, &code.shipped);
@@ -201,19 +238,6 @@ impl Report {
         for (at, word) in words(code) {
             if UNFINISHED.contains(&word) && code[at + word.len()..].starts_with('!') {
                 self.fault(file, line_at(code, at), format!("{word}! is unfinished work"));
-            }
-        }
-    }
-
-    fn check_unsafe(&mut self, file: &str, text: &str, code: &str) {
-        let fenced = FENCED.iter().any(|fenced| file.starts_with(fenced));
-        for (at, _) in words(code).filter(|(_, word)| *word == "unsafe") {
-            let line = line_at(code, at);
-            let mut above = text.lines().take(line).collect::<Vec<_>>().into_iter().rev().take(6);
-            if !fenced {
-                self.fault(file, line, "unsafe code outside the fenced files".into());
-            } else if !above.any(|line| line.contains("SAFETY:")) {
-                self.fault(file, line, "unsafe code without a `SAFETY:` note above".into());
             }
         }
     }
@@ -261,6 +285,29 @@ impl Report {
             }
         }
     }
+}
+
+/// What is wrong with the uses of `unsafe` in a file, of the repository's root.
+fn unsafe_faults(file: &str, text: &str) -> Vec<String> {
+    let code = without_comments(text);
+    let lines: Vec<_> = text.lines().collect();
+    let uses: BTreeSet<_> = words(&code)
+        .filter(|(_, word)| *word == "unsafe")
+        .map(|(at, _)| line_at(&code, at))
+        .collect();
+    let fenced = FENCED.iter().any(|fenced| file.starts_with(fenced));
+    let mut faults = Vec::new();
+    for line in &uses {
+        // Up to the use before: its note is not this one's.
+        let before = uses.range(..line).next_back().copied().unwrap_or(0);
+        let mut above = lines[before.max(line.saturating_sub(NOTE_LINES))..*line].iter();
+        if !fenced {
+            faults.push(format!("{file}:{line}: unsafe code outside the fenced files"));
+        } else if !above.any(|line| line.contains("// SAFETY: ") || line.contains("/// # Safety")) {
+            faults.push(format!("{file}:{line}: unsafe code without a `SAFETY:` note of its own"));
+        }
+    }
+    faults
 }
 
 /// Rooms that `code` of `file` names: `crate::room`, `crate::{room, room::x}`, and as many `super::`
@@ -498,7 +545,7 @@ fn line_at(code: &str, at: usize) -> usize {
 
 /// The checker itself: what it must flag, and what it must let pass.
 mod planted {
-    use super::{Code, Sources, Table, check};
+    use super::{Code, Sources, Table, check, denies_unsafe_code, unsafe_faults};
 
     const PAGE: &str = "text\n```text\n7 engine  options   wiring\n6 producer\n5 topic\n4 log    \
                         one partition\n3 segment  commit\n2 io  record\n1 types  error\n```\n";
@@ -550,7 +597,7 @@ mod planted {
     }
 
     #[test]
-    fn names_unfinished_work_and_unsafe_code_are_flagged() {
+    fn names_and_unfinished_work_are_flagged() {
         assert_flags("log/util.rs", "", 1, "says nothing");
         assert_flags("log/file_helpers.rs", "", 1, "says nothing");
         assert_flags("log/x.rs", "pub struct LogManager;", 2, "\"LogManager\" says nothing");
@@ -558,13 +605,44 @@ mod planted {
         assert_flags("log/x.rs", "fn f() { todo!() }", 2, "todo! is unfinished");
         assert_flags("log/x.rs", "fn f() { dbg!(1); }", 2, "dbg! is unfinished");
         assert_flags("log/x.rs", "#[cfg(test)]\nfn f() {\n unimplemented!() }", 4, "unfinished");
-        assert_flags("log/x.rs", "fn f() { unsafe { g() } }", 2, "outside the fenced files");
-        assert_flags("io/map.rs", "fn f() { unsafe { g() } }", 2, "without a `SAFETY:`");
         assert_flags("log/x.rs", "use parking_lot::Mutex;", 2, "named outside of sync");
         assert_flags("log/x.rs", "fn f(x: arc_swap::ArcSwap<u8>) {}", 2, "outside of sync");
         assert_flags("nowhere.rs", "", 1, "is no room of the table");
         let found = faults("log/x.rs", "// no duty\n");
         assert!(found.len() == 1 && found[0].contains("duty"), "{found:?}");
+    }
+
+    #[test]
+    fn unsafe_code_is_flagged() {
+        let outside = "unsafe code outside the fenced files";
+        let unnoted = "unsafe code without a `SAFETY:` note of its own";
+        let block = "fn f() {\n    unsafe { g() }\n}\n";
+        for file in ["engine/src/log/x.rs", "fuzz/src/lib.rs", "engine/tests/realfs/src/main.rs"] {
+            assert_eq!(unsafe_faults(file, block), [format!("{file}:2: {outside}")]);
+            let in_test = format!("#[cfg(test)]\nmod tests {{\n// SAFETY: planted.\n{block}}}\n");
+            assert_eq!(unsafe_faults(file, &in_test), [format!("{file}:5: {outside}")]);
+        }
+        let file = "engine/src/io/uring/ring.rs";
+        let fenced = |text: &str| unsafe_faults(file, text);
+        assert_eq!(fenced(block), [format!("{file}:2: {unnoted}")]);
+        assert_eq!(fenced("unsafe impl Send for X {}"), [format!("{file}:1: {unnoted}")]);
+        let string = "let x = \"SAFETY: not a note\";\nunsafe { g() }";
+        assert_eq!(fenced(string), [format!("{file}:2: {unnoted}")]);
+        let far = format!("// SAFETY: planted.\n{}unsafe {{ g() }}", "\n".repeat(6));
+        assert_eq!(fenced(&far), [format!("{file}:8: {unnoted}")]);
+        let shared = "// SAFETY: planted.\nunsafe { g() };\nunsafe { h() };\n";
+        assert_eq!(fenced(shared), [format!("{file}:3: {unnoted}")]);
+        let noted = "/// # Safety\n/// Planted.\nunsafe fn f() {\n    // SAFETY: planted.\n    \
+                     unsafe { g() }\n}\n";
+        assert_eq!(fenced(noted), [""; 0]);
+    }
+
+    #[test]
+    fn a_crate_without_the_lint_is_flagged() {
+        assert!(denies_unsafe_code("[package]\n\n[lints]\nworkspace = true\n"));
+        assert!(denies_unsafe_code("[lints.rust]\nunsafe_code = \"deny\"\n"));
+        assert!(!denies_unsafe_code("[package]\nedition.workspace = true\n"));
+        assert!(!denies_unsafe_code("[lints.rust]\n# unsafe_code = \"deny\"\n"));
     }
 
     #[test]
@@ -581,12 +659,11 @@ mod planted {
             #[cfg(test)]
             use crate::topic::T;
             #[cfg(test)]
-            mod tests { use crate::engine::E; fn f() { unsafe { g([0; 3]) } } }
+            mod tests { use crate::engine::E; fn f() { g([0; 3]) } }
             fn after() { let unsafe_code = "helpers"; }
         "##;
         assert_eq!(faults("log/x.rs", text), [""; 0]);
-        let noted = "//! Duty.\n// SAFETY: planted.\nunsafe fn f() {}\n";
-        assert_eq!(faults("io/uring.rs", noted), [""; 0]);
+        assert_eq!(unsafe_faults("engine/src/log/x.rs", text), [""; 0]);
         assert_eq!(faults("engine.rs", "//! Duty.\nuse crate::{options::O, log};"), [""; 0]);
         assert_eq!(faults("options.rs", "//! Duty.\nuse crate::engine::E;").len(), 1);
     }
