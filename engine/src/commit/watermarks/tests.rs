@@ -81,6 +81,9 @@ fn cuts_are_bounded_and_err_on_the_safe_side() {
             let exact = steps == 50 || since + Cuts::MOST > all.len();
             assert!(if exact { found == kept } else { kept || !found }, "{end} since {since}");
         }
+        let exact_from = (all.len() + 1).saturating_sub(Cuts::MOST);
+        let lowest = all[exact_from..].iter().copied().min().unwrap();
+        assert!(log.is_kept(lowest, Generation(exact_from as u64)));
     }
 }
 

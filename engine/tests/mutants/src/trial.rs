@@ -70,34 +70,36 @@ impl<'a> Trials<'a> {
         Self { programs, engine, scratch }
     }
 
-    /// Runs each test by itself, with no mutant on.
-    pub fn learn(&self) -> Result<Vec<Test>> {
+    /// Runs each test by itself, with no mutant on. Leaves out what does not end in this time.
+    pub fn learn(&self, limit: Duration) -> Result<Vec<Test>> {
         let mut tests = Vec::new();
         for program in 0..self.programs.len() {
             let listed =
                 self.command(program, 0)?.args(["--list", "--format", "terse"]).output()?;
             for line in String::from_utf8(listed.stdout)?.lines() {
                 if let Some(name) = line.strip_suffix(": test") {
-                    let (name, usual) = (name.to_owned(), Duration::from_secs(300));
+                    let (name, usual) = (name.to_owned(), Duration::ZERO);
                     tests.push(Test { program, name, usual, reaches: BTreeSet::new() });
                 }
             }
         }
-        in_jobs(tests, |job, mut test| {
+        let learnt = in_jobs(tests, |job, mut test| {
             let report = self.scratch(job).join("reached");
             let mut command = self.command(test.program, job)?;
             command.env("MUTANTS_REACHED", &report).args(["--exact", &test.name]);
             let started = Instant::now();
-            match watch(command, test.usual, &test.name)? {
-                Outcome::Passed => {}
-                _ => return Err(format!("{} fails without a mutant", test.name).into()),
-            }
+            let outcome = watch(command, limit, &test.name)?;
             test.usual = started.elapsed();
             let reached = fs::read_to_string(&report).unwrap_or_default();
             test.reaches = reached.lines().map(str::parse).collect::<Result<_, _>>()?;
             self.clean(job)?;
-            Ok(test)
-        })
+            match outcome {
+                Outcome::Passed => Ok(Some(test)),
+                Outcome::TimedOut(_) => Ok(None),
+                Outcome::Failed(test) => Err(format!("{test} fails without a mutant").into()),
+            }
+        })?;
+        Ok(learnt.into_iter().flatten().collect())
     }
 
     /// Tries these tests against the mutant of this number (0: it is in the sources), quick ones first.
@@ -108,7 +110,7 @@ impl<'a> Trials<'a> {
             let mut command = self.command(program, job)?;
             command.env("MUTANT", mutant.to_string()).arg("--exact");
             command.args(group.iter().map(|test| &test.name));
-            let outcome = watch(command, usual, &group[0].name)?;
+            let outcome = watch(command, PATIENCE + usual * 10, &group[0].name)?;
             self.clean(job)?;
             match outcome {
                 Outcome::Passed => {}
@@ -163,8 +165,8 @@ fn groups<'t>(tests: &[&'t Test]) -> Vec<Vec<&'t Test>> {
     groups.into_values().collect()
 }
 
-/// Runs a program of tests until one fails, or none ends for too long.
-fn watch(mut command: Command, usual: Duration, first: &str) -> Result<Outcome> {
+/// Runs a program of tests until one fails, or none ends for so long.
+fn watch(mut command: Command, patience: Duration, first: &str) -> Result<Outcome> {
     let child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut child = Watched(child);
@@ -177,7 +179,6 @@ fn watch(mut command: Command, usual: Duration, first: &str) -> Result<Outcome> 
             }
         }
     });
-    let patience = PATIENCE + usual * 10;
     let mut last = first.to_owned();
     let outcome = loop {
         match lines.recv_timeout(patience) {
