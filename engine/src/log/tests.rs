@@ -2,11 +2,13 @@
 
 mod append;
 mod bench;
+mod bounds;
 mod change;
 mod damage;
 mod device;
 mod faults;
 mod fetch;
+mod places;
 mod power;
 mod recovery;
 mod retention;

@@ -122,6 +122,7 @@ fn a_large_buffer_is_given_back() {
     let small = compressed(Codec::Zstd, &[1, 2, 3]);
     let mut decoder = Decoder::new();
     assert_eq!(decoder.decompress(Codec::Zstd, &large).unwrap().len(), 20 << 20);
+    assert!(decoder.buffer_bytes() >= 20 << 20);
     assert_eq!(decoder.decompress(Codec::Zstd, &small).unwrap(), [1, 2, 3]);
     assert!(decoder.output.held_bytes() < 1 << 20);
 }
@@ -215,6 +216,16 @@ fn snappy_is_a_xerial_stream_of_32_kib_blocks() {
         rest = behind;
     }
     assert_eq!(lengths, [32 << 10, 10]);
+}
+
+#[test]
+fn what_is_wrong_in_compressed_bytes_is_named_with_its_place() {
+    // The stream's header, the length of a block, and less than that.
+    let whole = compressed(Codec::Snappy, &[7; 100]);
+    let error = decompressed(Codec::Snappy, &whole[..16 + 4 + 3]).unwrap_err();
+    assert_eq!(error.position(), BATCH_HEADER + 16 + 4, "{error}");
+    let error = decompressed(Codec::Snappy, &whole[..16 + 2]).unwrap_err();
+    assert_eq!(error.position(), BATCH_HEADER + 16, "{error}");
 }
 
 #[test]
