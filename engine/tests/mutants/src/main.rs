@@ -4,7 +4,7 @@
 //! difference to. `docs/MUTANTS.md` has the results.
 //!
 //! `trunkline-mutants [--again] [--quick] [ROOM...]`, from anywhere within the repository. `--again`: only
-//! what survived last time. `--quick`: without the slow tests, to see what the quick ones miss.
+//! what was not caught last time. `--quick`: without the slow tests, to see what the quick ones miss.
 
 mod copy;
 mod ledger;
@@ -67,8 +67,9 @@ fn main() -> Result<()> {
     let tests = trials.learn(if quick { SLOW } else { ENDLESS })?;
     println!("{} tests, {} s", tests.len(), started.elapsed().as_secs());
 
-    let survived = |mutant: &Mutant| before.get(&mutant.key()).is_some_and(|v| v == "survived");
-    let wanted: Vec<&Mutant> = mutants.iter().filter(|mutant| !again || survived(mutant)).collect();
+    let is_caught = |mutant: &Mutant| before.get(&mutant.key()).is_some_and(|v| v != "survived");
+    let wanted: Vec<&Mutant> =
+        mutants.iter().filter(|mutant| !again || !is_caught(mutant)).collect();
     let mut verdicts = before.clone();
     verdicts.retain(|key, _| again || !mutants.iter().any(|mutant| mutant.key() == *key));
     let switched: Vec<_> =
