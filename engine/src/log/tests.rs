@@ -13,3 +13,4 @@ mod power;
 mod recovery;
 mod retention;
 mod threads;
+mod told;

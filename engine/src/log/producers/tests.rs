@@ -1,3 +1,5 @@
+mod generations;
+
 use proptest::prelude::*;
 
 use super::*;

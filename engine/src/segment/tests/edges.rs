@@ -199,3 +199,103 @@ fn a_batch_behind_a_damage_ends_with_the_file_at_the_latest() {
         assert_eq!(damage(&bytes[..bytes.len() - 1], false).resumes_at, None);
     }
 }
+
+#[test]
+fn what_is_empty_says_so() {
+    let folder = Folder::new(0);
+    let mut active = folder.create(0);
+    let segment = active.segment().clone();
+    let empty = |expected: bool| {
+        let tables = segment.live_tables();
+        assert_eq!(active_is_empty(&segment), [expected; 2]);
+        assert_eq!([tables.offsets.is_empty(), tables.times.is_empty()], [expected; 2]);
+        assert_eq!(segment.transactions().unwrap().is_empty(), expected);
+    };
+    empty(true);
+    active.append(&mut plain_batches(3, 10)).unwrap();
+    let entry = AbortedTransaction {
+        producer_id: 5,
+        first_offset: 0,
+        last_offset: 1,
+        last_stable_offset: 2,
+    };
+    active.append_aborted(entry).unwrap();
+    empty(false);
+}
+
+fn active_is_empty(segment: &Segment) -> [bool; 2] {
+    [segment.is_empty(), segment.view().is_empty()]
+}
+
+#[test]
+fn a_view_is_current_until_the_log_is_cut() {
+    let folder = Folder::new(0);
+    let mut active = folder.create(0);
+    active.append(&mut plain_batches(3, 10)).unwrap();
+    let segment = active.segment().clone();
+    let view = segment.view();
+    active.append(&mut vec![batch(6, &[1], 10)]).unwrap();
+    assert!(view.is_current());
+    active.truncate_to(6).unwrap();
+    assert!(!view.is_current());
+}
+
+#[test]
+fn a_log_that_ends_early_says_where() {
+    let folder = Folder::new(4096);
+    let mut active = folder.create(0);
+    active.append(&mut plain_batches(4, 10)).unwrap();
+    let len = active.len();
+    drop(active);
+    let found = corruption(folder.sealed(0, 20, None).locate(15));
+    assert_eq!((found.position, found.what), (len, "offset behind the last batch"));
+    assert_eq!((found.expected.as_str(), found.found.as_str()), ("20", "8"));
+}
+
+/// No checksum covers a header's place: what it may say there is held against what stands around it.
+#[test]
+fn a_reader_names_the_header_that_does_not_fit() {
+    let batches = plain_batches(3, 20);
+    let one = batches[0].bytes().len() as u64;
+    // Byte of the second header, what is written there, the place and the field that are named.
+    let cases: [(u64, &[u8], u64, &str); 5] = [
+        (16, &[3], 16, "magic"),
+        (8, &[0, 0, 9, 0], 8, "batch length"),
+        (7, &[1], 0, "base offset"),
+        (7, &[3], 0, "base offset"),
+        (23, &[0, 0, 0, 9], 0, "last offset"),
+    ];
+    for (at, bytes, place, what) in cases {
+        let folder = Folder::new(4096);
+        let mut active = folder.create(0);
+        active.append(&mut plain_batches(3, 20)).unwrap();
+        active.file().write_at(one + at, bytes.to_vec()).unwrap();
+        let found = corruption(active.segment().headers(0).collect::<Result<Vec<_>, _>>());
+        assert_eq!((found.position, found.what), (one + place, what), "{found}");
+    }
+}
+
+#[test]
+fn offsets_never_go_back_and_have_gaps_only_where_they_may() {
+    let one = plain_batches(1, 20)[0].bytes().len() as u64;
+    for (gaps_allowed, base, is_sound) in
+        [(false, 13, false), (true, 13, true), (true, 11, false), (false, 12, true)]
+    {
+        let mut folder = Folder::new(4096);
+        folder.options.gaps_allowed = gaps_allowed;
+        let mut active = folder.create(10);
+        let stamped = |base: i64| batch(base, &[1, 2], 20);
+        active.append(&mut vec![stamped(10), stamped(12), stamped(16)]).unwrap();
+        active.file().write_at(one + 7, vec![base]).unwrap();
+        let mut headers = active.segment().headers(0);
+        assert!(headers.next().is_some_and(|header| header.is_ok()));
+        assert_eq!(headers.next().unwrap().is_ok(), is_sound, "{base}, gaps: {gaps_allowed}");
+        // Where what stands before is not known, at least the segment's name is.
+        active.file().write_at(one + 7, vec![9]).unwrap();
+        let found = corruption(active.segment().read(one, u64::MAX, 1 << 20, true));
+        assert_eq!((found.position, found.what), (one, "base offset"));
+        assert_eq!(found.expected, "at least 10");
+        active.file().write_at(one + 7, vec![10]).unwrap();
+        assert!(active.segment().read(one, u64::MAX, 0, true).is_ok());
+    }
+}
