@@ -1,9 +1,11 @@
 //! Tests of one partition's log, over the simulated disk.
 
+mod aborted;
 mod append;
 mod bench;
 mod bounds;
 mod change;
+mod commits;
 mod damage;
 mod device;
 mod faults;
