@@ -8,6 +8,7 @@ mod change;
 mod commits;
 mod damage;
 mod device;
+mod ends;
 mod faults;
 mod fetch;
 mod places;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::bench::{Bench, NOW_MS, ROOT, build, small};
+use super::bench::{Bench, NOW_MS, ROOT, build, one, small};
 use crate::{
     io::Open,
     log::{LogConfig, state::STATE_FILE},
@@ -64,4 +64,34 @@ fn without_a_snapshot_the_index_of_a_later_segment_is_all_there_is() {
         bench.storage().remove_file(&bench.log.path().join(name)).unwrap();
     }
     assert_eq!(ranges(&bench.kill()), [(0, 1), (2, 4)]);
+}
+
+/// The live batches of a segment whose deleted ones are damaged get a segment of their own, which begins
+/// without an index.
+#[test]
+fn what_is_dug_out_of_a_damaged_segment_knows_its_aborted_transactions() {
+    let config = LogConfig { segment_bytes: 4_000, index_interval_bytes: 1 << 20, ..small() };
+    let bench = Bench::new(config);
+    bench.append_each(0..12);
+    let settings = BatchSettings {
+        producer_id: 3,
+        producer_epoch: 0,
+        base_sequence: 0,
+        transactional: true,
+        ..Default::default()
+    };
+    bench.log.append(vec![build(settings, NOW_MS, &["0012"])], 1).unwrap();
+    bench.log.append(vec![control_batch(Marker::Abort, 3, 0, 0, NOW_MS)], 1).unwrap();
+    bench.append_each(14..17);
+    bench.log.delete_records_before(12).unwrap();
+    bench.checkpoint();
+    // The length of the batch at 11: no walk from the segment's begin comes past it.
+    let path = bench.log.path().join(file_name(0, Suffix::Log));
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    file.write_at(11 * one() + 8, vec![0x7F]).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.report.deleted_damage.len(), 1, "{:?}", bench.report);
+    assert_eq!(bench.bases(), [12]);
+    let aborted = bench.log.aborted_transactions(12, 17).unwrap();
+    assert_eq!(aborted.iter().map(|it| it.first_offset).collect::<Vec<_>>(), [12]);
 }
