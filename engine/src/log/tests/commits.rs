@@ -149,3 +149,35 @@ fn below_a_damage_a_truncation_goes_as_far_as_it_is_asked() {
         assert_eq!(bench.offsets(), (0..=to).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_checkpoint_is_worth_its_while_once_a_segment_was_sealed() {
+    let is_due = |bench: &Bench| bench.log.has_rolled_since_checkpoint();
+    let bench = Bench::new(LogConfig { segment_bytes: 5 * one(), ..small() });
+    bench.append_each(0..5);
+    assert!(!is_due(&bench));
+    bench.append_each(5..6);
+    assert!(is_due(&bench));
+    bench.checkpoint();
+    assert!(!is_due(&bench));
+    let bench = Bench::new(written());
+    append(&bench, 0..12);
+    assert!(!is_due(&bench), "what is not durable is looked at after a crash anyway");
+}
+
+/// One at the base of each segment, one where a recovery begins, and one at the end.
+#[test]
+fn snapshots_that_no_recovery_asks_for_go_with_a_checkpoint() {
+    let bench = Bench::new(LogConfig { segment_bytes: 5 * one(), ..small() });
+    let snapshots = |bench: &Bench| {
+        let mut names = bench.files(".snapshot");
+        names.sort();
+        names.iter().map(|name| name[..20].parse().unwrap()).collect::<Vec<Offset>>()
+    };
+    for (upto, left) in [(2, &[0, 2][..]), (3, &[0, 2, 3]), (7, &[0, 3, 5, 7]), (8, &[0, 5, 7, 8])]
+    {
+        bench.append_each(bench.log.watermarks().log_end..upto);
+        bench.checkpoint();
+        assert_eq!(snapshots(&bench), left, "a checkpoint at {upto}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, one, small};
 use crate::{
-    io::Open,
+    io::{Loss, Open},
     log::LogConfig,
     segment::{SEALS_FILE, Suffix, file_name},
 };
@@ -40,4 +40,45 @@ fn reserved_space_whose_trimming_was_lost_is_trimmed_again() {
     let bench = bench.kill();
     assert_eq!(len(&bench.storage()), 5 * one(), "{:?}", bench.report);
     assert_eq!(bench.offsets(), (0..7).collect::<Vec<_>>());
+}
+
+/// Cleaning that Kafka finished and did not get round to name: `LogLoader` takes it, and so do we.
+#[test]
+fn a_finished_cleaning_takes_its_place_for_good() {
+    let config = LogConfig { segment_bytes: 5 * one(), compacted: true, ..small() };
+    let bench = Bench::new(config);
+    bench.append_each(0..12);
+    bench.close();
+    let (storage, dir) = (bench.storage(), bench.log.path().to_owned());
+    for suffix in [Suffix::Log, Suffix::Index, Suffix::TimeIndex] {
+        let live = dir.join(file_name(5, suffix));
+        let mut swap = live.clone().into_os_string();
+        swap.push(".swap");
+        storage.rename(&live, swap.as_ref()).unwrap();
+    }
+    storage.sync_dir(&dir).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.offsets(), (0..12).collect::<Vec<_>>());
+    assert!(bench.files(".swap").is_empty());
+    let bench = bench.cut_power(Loss::Everything);
+    assert_eq!(bench.offsets(), (0..12).collect::<Vec<_>>());
+}
+
+/// A seal, and our own state, know where a log ended that was closed.
+#[test]
+fn a_batch_that_is_missing_after_a_clean_close_is_missed() {
+    for sealed in [true, false] {
+        let bench = Bench::new(LogConfig { segment_bytes: 4_000, ..small() });
+        bench.append_each(0..6);
+        bench.close();
+        let path = bench.log.path().join(file_name(0, Suffix::Log));
+        bench.storage().open(&path, Open::Write).unwrap().set_len(5 * one()).unwrap();
+        if !sealed {
+            bench.storage().remove_file(&bench.log.path().join(SEALS_FILE)).unwrap();
+        }
+        let bench = bench.kill();
+        assert!(!bench.report.clean);
+        let found: Vec<_> = bench.report.damage.iter().map(|range| range.offset).collect();
+        assert_eq!(found, [5], "{:?}", bench.report);
+    }
 }

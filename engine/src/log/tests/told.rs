@@ -2,11 +2,16 @@
 
 use std::{cell::Cell, io, path::Path};
 
-use super::bench::{Bench, ROOT, small};
+use super::bench::{Bench, ROOT, partition, small};
 use crate::{
     error::{Corruption, IoError},
     io::Open,
-    log::{ChangeError, CommitError, ReadError, state::STATE_FILE},
+    log::{
+        ChangeError, CommitError, ReadError,
+        checkpoint::{RECOVERY_POINTS, read_offsets},
+        state::STATE_FILE,
+    },
+    types::TopicPartition,
 };
 
 fn io_error(kind: io::ErrorKind) -> IoError {
@@ -66,4 +71,17 @@ fn a_reader_looks_twice_where_a_file_or_the_log_went_away() {
         });
         assert_eq!((read.is_ok(), looks.get() == 2), (looks_twice, looks_twice), "{}", first());
     }
+}
+
+#[test]
+fn who_forgets_one_partition_still_speaks_for_the_others() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    bench.checkpoint();
+    let other = TopicPartition::new(partition().topic, 7);
+    bench.dir.persist_one(&other, bench.log.state()).unwrap();
+    bench.dir.forget(&[other]).unwrap();
+    let path = Path::new(ROOT).join(RECOVERY_POINTS);
+    let points = read_offsets(&bench.storage(), &path).unwrap().unwrap();
+    assert_eq!(points.into_iter().collect::<Vec<_>>(), [(partition(), 3)]);
 }

@@ -97,8 +97,10 @@ fn index_files_are_as_long_as_their_entries_after_reopening() {
     let files = || [Suffix::Index, Suffix::TimeIndex].map(|suffix| folder.bytes(0, suffix));
     let before = files();
     let mut active = folder.open(0, Trust::Indexes).unwrap();
+    let operations = folder.disk.operations();
     active.write_indexes().unwrap();
-    assert_eq!(files(), before, "what is written is not written again");
+    assert_eq!(folder.disk.operations(), operations, "what is written is not written again");
+    assert_eq!(files(), before);
     active.append(&mut vec![batch(40, &[1_000], 50)]).unwrap();
     active.write_indexes().unwrap();
     for (now, before) in files().iter().zip(&before) {
@@ -298,4 +300,51 @@ fn offsets_never_go_back_and_have_gaps_only_where_they_may() {
         active.file().write_at(one + 7, vec![10]).unwrap();
         assert!(active.segment().read(one, u64::MAX, 0, true).is_ok());
     }
+}
+
+#[test]
+fn a_truncation_says_what_it_took() {
+    let folder = Folder::new(0);
+    let mut active = folder.create(0);
+    active.append(&mut plain_batches(4, 10)).unwrap();
+    let one = active.len() / 4;
+    let cut = active.truncate_to(4).unwrap();
+    assert_eq!((cut.removed_bytes, cut.len, cut.next_offset), (2 * one, 2 * one, 4));
+    assert_eq!(active.first_timestamp(), Some(10));
+    let cut = active.truncate_to(0).unwrap();
+    assert_eq!((cut.removed_bytes, cut.len, cut.next_offset), (2 * one, 0, 0));
+    assert_eq!(active.first_timestamp(), None, "`segment.ms` counts from the next batch");
+    active.append(&mut vec![batch(0, &[77], 10)]).unwrap();
+    assert_eq!(active.first_timestamp(), Some(77));
+}
+
+/// Behind the last batch of a compacted segment there may be offsets without a record.
+#[test]
+fn a_truncation_into_a_gap_takes_offsets_alone() {
+    let mut folder = Folder::new(0);
+    folder.options.gaps_allowed = true;
+    let mut active = folder.create(0);
+    active.append(&mut plain_batches(2, 10)).unwrap();
+    let (_, seal) = active.seal().unwrap();
+    let seal = super::super::Seal { next_offset: 10, ..seal };
+    for (to, end) in [(11, 10), (10, 10), (9, 9), (4, 4)] {
+        let mut active = folder.open(0, Trust::Seal(&seal)).unwrap();
+        assert_eq!(active.next_offset(), 10);
+        let cut = active.truncate_to(to).unwrap();
+        assert_eq!((cut.removed_bytes, cut.next_offset, active.next_offset()), (0, end, end));
+    }
+}
+
+/// As after a truncation that was published, and whose cut of the file the disk refused.
+#[test]
+fn what_stands_behind_the_published_end_is_cut_before_the_next_append() {
+    let folder = Folder::new(0);
+    let mut active = folder.create(0);
+    active.append(&mut plain_batches(2, 10)).unwrap();
+    let (sealed, _) = active.seal().unwrap();
+    let longer = [folder.bytes(0, Suffix::Log), vec![9; 5_000]].concat();
+    folder.overwrite(0, Suffix::Log, &longer);
+    let mut active = ActiveSegment::reopen(&sealed).unwrap();
+    active.append(&mut vec![batch(4, &[1], 10)]).unwrap();
+    assert_eq!(folder.bytes(0, Suffix::Log).len() as u64, active.len());
 }

@@ -4,7 +4,8 @@
 //! difference to. `docs/MUTANTS.md` has the results.
 //!
 //! `trunkline-mutants [--again] [--quick] [ROOM...]`, from anywhere within the repository. `--again`: only
-//! what was not caught last time. `--quick`: without the slow tests, to see what the quick ones miss.
+//! what was not caught last time. `--quick`: without the slow tests and without what must be built by itself, to see what
+//! the quick tests miss.
 
 mod copy;
 mod ledger;
@@ -18,13 +19,17 @@ use std::{
     error::Error,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use copy::Copy;
+use ledger::Verdicts;
 use mutant::{Mutant, State};
-use trial::{Trials, Verdict, in_jobs};
+use trial::{Test, Trials, Verdict, in_jobs};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -46,8 +51,6 @@ fn main() -> Result<()> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize()?;
     let work = root.join("target/mutants");
-    let results_file = work.join("verdicts");
-    let before = ledger::read_verdicts(&results_file)?;
     let started = Instant::now();
 
     let mut mutants = mutant::list(&root, &rooms, &sources(&root)?)?;
@@ -66,52 +69,98 @@ fn main() -> Result<()> {
     let trials = Trials::new(&programs, copy.engine(), work.join("scratch"));
     let tests = trials.learn(if quick { SLOW } else { ENDLESS })?;
     println!("{} tests, {} s", tests.len(), started.elapsed().as_secs());
+    for test in tests.iter().filter(|test| test.usual > SLOW) {
+        println!("slow: {}, {} s", test.name, test.usual.as_secs());
+    }
 
-    let is_caught = |mutant: &Mutant| before.get(&mutant.key()).is_some_and(|v| v != "survived");
+    let verdicts = Kept::read(&work.join("verdicts"), &mutants, again)?;
     let wanted: Vec<&Mutant> =
-        mutants.iter().filter(|mutant| !again || !is_caught(mutant)).collect();
-    let mut verdicts = before.clone();
-    verdicts.retain(|key, _| again || !mutants.iter().any(|mutant| mutant.key() == *key));
-    let switched: Vec<_> =
-        wanted.iter().copied().filter(|mutant| mutant.state == State::Switched).collect();
+        mutants.iter().filter(|mutant| !verdicts.is_decided(mutant)).collect();
+    try_switched(&trials, &tests, &wanted, &verdicts)?;
+    println!("{} s", started.elapsed().as_secs());
+    if !quick {
+        copy.write_originals()?;
+        let own: Vec<_> = tests.iter().filter(|test| test.program == 0).collect();
+        try_alone(&copy, &own, &wanted, &verdicts)?;
+        println!("{} s", started.elapsed().as_secs());
+    }
+    ledger::report(&root, &rooms, &mutants, &verdicts.all())
+}
+
+/// Tries each mutant that can be switched on against the tests that reach it.
+fn try_switched(
+    trials: &Trials<'_>,
+    tests: &[Test],
+    wanted: &[&Mutant],
+    verdicts: &Kept,
+) -> Result<()> {
+    let switched = wanted.iter().filter(|mutant| mutant.state == State::Switched);
+    let switched: Vec<&Mutant> = switched.copied().collect();
     let progress = Progress::new(switched.len());
-    let tried = in_jobs(switched.iter().copied(), |job, mutant| {
+    in_jobs(switched, |job, mutant| {
         let reaching: Vec<_> =
             tests.iter().filter(|test| test.reaches.contains(&mutant.number)).collect();
         let verdict = trials.try_mutant(mutant.number, &reaching, job)?;
         progress.tell(mutant, &verdict);
-        Ok(verdict)
+        verdicts.keep(mutant, &ledger::word(&verdict))
     })?;
-    for (mutant, verdict) in switched.into_iter().zip(tried) {
-        verdicts.insert(mutant.key(), ledger::word(&verdict));
-    }
-    for mutant in mutants.iter().filter(|mutant| mutant.state == State::Unviable) {
-        verdicts.insert(mutant.key(), "unviable".into());
-    }
-    ledger::write_verdicts(&results_file, &verdicts)?;
-    println!("{} s", started.elapsed().as_secs());
+    Ok(())
+}
 
-    let alone: Vec<_> =
-        wanted.iter().copied().filter(|mutant| mutant.state == State::Alone).collect();
-    let own: Vec<_> = tests.iter().filter(|test| test.program == 0).collect();
+/// Builds each other mutant by itself and tries it against the engine's own tests.
+fn try_alone(copy: &Copy, own: &[&Test], wanted: &[&Mutant], verdicts: &Kept) -> Result<()> {
+    let alone = wanted.iter().filter(|mutant| mutant.state == State::Alone);
+    let alone: Vec<&Mutant> = alone.copied().collect();
     let progress = Progress::new(alone.len());
-    copy.write_originals()?;
     for mutant in alone {
-        let word = match copy.build_alone(mutant)? {
-            Some(program) => {
-                let programs = [program];
-                let trials = Trials::new(&programs, copy.engine(), work.join("scratch"));
-                let verdict = trials.try_mutant(0, &own, 0)?;
-                progress.tell(mutant, &verdict);
-                ledger::word(&verdict)
-            }
-            None => "unviable".into(),
+        let Some(program) = copy.build_alone(mutant)? else {
+            verdicts.keep(mutant, "unviable")?;
+            continue;
         };
-        verdicts.insert(mutant.key(), word);
-        ledger::write_verdicts(&results_file, &verdicts)?;
+        let programs = [program];
+        let trials = Trials::new(&programs, copy.engine(), copy.engine().join("target"));
+        let verdict = trials.try_mutant(0, own, 0)?;
+        progress.tell(mutant, &verdict);
+        verdicts.keep(mutant, &ledger::word(&verdict))?;
     }
-    println!("{} s", started.elapsed().as_secs());
-    ledger::report(&root, &rooms, &mutants, &verdicts)
+    Ok(())
+}
+
+/// The verdicts so far, in a file that is written with each: a run that was broken off goes on with
+/// `--again`.
+struct Kept {
+    path: PathBuf,
+    verdicts: Mutex<Verdicts>,
+}
+
+impl Kept {
+    /// Those of earlier runs; of these mutants none, unless they are to be tried `again`.
+    fn read(path: &Path, mutants: &[Mutant], again: bool) -> Result<Self> {
+        let mut verdicts = ledger::read_verdicts(path)?;
+        for mutant in mutants {
+            if mutant.state == State::Unviable {
+                verdicts.insert(mutant.key(), "unviable".into());
+            } else if !again {
+                verdicts.remove(&mutant.key());
+            }
+        }
+        Ok(Self { path: path.to_owned(), verdicts: Mutex::new(verdicts) })
+    }
+
+    fn is_decided(&self, mutant: &Mutant) -> bool {
+        let verdicts = self.verdicts.lock().expect("no job panics");
+        verdicts.get(&mutant.key()).is_some_and(|verdict| verdict != "survived")
+    }
+
+    fn keep(&self, mutant: &Mutant, verdict: &str) -> Result<()> {
+        let mut verdicts = self.verdicts.lock().expect("no job panics");
+        verdicts.insert(mutant.key(), verdict.to_owned());
+        ledger::write_verdicts(&self.path, &verdicts)
+    }
+
+    fn all(&self) -> Verdicts {
+        self.verdicts.lock().expect("no job panics").clone()
+    }
 }
 
 /// The engine's sources: path below the root, and text.
