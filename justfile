@@ -41,6 +41,10 @@ shuttle:
 sanitizers *arguments:
     bash engine/tests/sanitizers/run.sh {{arguments}}
 
+# Mutants that the tests miss (hours for all rooms): just mutants commit; just mutants --again
+mutants *rooms:
+    cargo run --release -q --manifest-path engine/tests/mutants/Cargo.toml -- {{rooms}}
+
 # Power cuts and full disks on real file systems (needs root, FUSE and loop devices).
 torture ext4="300" xfs="30":
     bash engine/tests/realfs/torture.sh --ext4 {{ext4}} --xfs {{xfs}}

@@ -336,9 +336,7 @@ impl UnrecoveredLog {
         // Without a state of ours Kafka's checkpoint stands as it was found, which may be higher.
         let claimed = start.recovery_point.max(state.durable_end).max(state.log_start);
         if claimed > end || start.state.is_none() {
-            let log_start = state.log_start.min(end);
-            let state = PartitionState { log_start, ..state.lowered_to(end) };
-            self.dir.persist_one(&self.partition, state)?;
+            self.dir.persist_one(&self.partition, state.lowered_to(end))?;
         }
         Ok(())
     }

@@ -187,6 +187,35 @@ setters! {
 mod tests {
     use super::*;
 
+    /// `org.apache.kafka.storage.internals.log.LogConfig` and `ServerLogConfigs`, as the documentation of
+    /// the broker's settings states them.
+    #[test]
+    fn the_defaults_are_kafkas() {
+        let defaults = LogConfig::default();
+        assert_eq!(defaults.segment_bytes, 1_073_741_824);
+        assert_eq!(defaults.segment_ms, 604_800_000);
+        assert_eq!(defaults.segment_jitter_ms, 0);
+        assert_eq!(defaults.index_interval_bytes, 4_096);
+        assert_eq!(defaults.segment_index_bytes, 10_485_760);
+        assert_eq!(defaults.retention_ms, 604_800_000);
+        assert_eq!(defaults.retention_bytes, -1);
+        assert_eq!(defaults.retention_check_interval, Duration::from_millis(300_000));
+        assert_eq!(defaults.file_delete_delay, Duration::from_millis(60_000));
+        assert_eq!(defaults.max_message_bytes, 1_048_588);
+        assert_eq!(defaults.producer_id_expiration_ms, 86_400_000);
+    }
+
+    #[test]
+    fn a_segment_has_room_for_a_header_and_its_index_for_two_entries() {
+        let least = |segment_bytes, segment_index_bytes| LogConfig {
+            segment_bytes,
+            segment_index_bytes,
+            ..LogConfig::default()
+        };
+        assert_eq!(least(61, 24).validate(), Ok(()));
+        assert!(least(60, 24).validate().is_err() && least(61, 23).validate().is_err());
+    }
+
     #[test]
     fn settings_out_of_range_are_named_with_value_and_range() {
         let good = LogConfig::default;

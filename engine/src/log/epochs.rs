@@ -230,6 +230,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_of_the_latest_epoch_changes_nothing_wherever_it_stands() {
+        let before = epochs(&[(1, 0), (2, 10)]);
+        for (base_offset, epoch) in [(20, 2), (10, 2), (5, 2), (20, 1), (20, NO_EPOCH)] {
+            let mut observed = before.clone();
+            assert!(!observed.observe(base_offset, epoch), "{epoch} at {base_offset}");
+            assert_eq!(observed, before);
+        }
+        let mut observed = before.clone();
+        assert!(observed.observe(20, 3));
+        assert_eq!(observed, epochs(&[(1, 0), (2, 10), (3, 20)]));
+    }
+
+    #[test]
     fn the_end_of_an_epoch_is_where_the_next_one_starts() {
         let known = epochs(&[(2, 10), (4, 20), (7, 30)]);
         let cases = [

@@ -7,7 +7,7 @@ use super::{DamagedRange, PartitionLog, ReadError, epochs::LeaderEpochs};
 use crate::{
     commit::WatermarksSnapshot,
     error::Corruption,
-    record::{Batch, BatchHeader},
+    record::{Batch, BatchError, BatchHeader},
     segment::{AbortedTransaction, Segment, SegmentError, SegmentSet, SegmentView},
     types::Offset,
 };
@@ -34,7 +34,6 @@ pub struct Fetched {
     position: u64,
     first: Offset,
     next: Offset,
-    gaps_allowed: bool,
     epochs: Arc<LeaderEpochs>,
     watermarks: WatermarksSnapshot,
     aborted: Vec<AbortedTransaction>,
@@ -95,47 +94,28 @@ impl Fetched {
         self.position
     }
 
-    /// Keeps the batches that end below `upper`, and checks each header against its neighbour and the
-    /// leader epochs: the CRC covers neither offset nor epoch.
+    /// Keeps the batches that end below `upper`, and checks each one's leader epoch, which no CRC covers. That
+    /// they follow each other was checked as they were read.
     fn keep_below(&mut self, upper: Offset) -> Result<(), Corruption> {
         let mut at = 0;
-        let mut expected = None;
         while at < self.bytes.len() {
             let position = self.position + at as u64;
-            let header = BatchHeader::parse(&self.bytes[at..]).map_err(|error| {
-                let at = position + error.position as u64;
-                Corruption::new(self.path(), at, error.what, error.expected, error.found)
-            })?;
+            let header = BatchHeader::parse(&self.bytes[at..])
+                .map_err(|error| BatchError::from(error).into_corruption(self.path(), position))?;
             // What is appended meanwhile may be of a term that is not known here.
             if header.next_offset() > upper {
                 break;
             }
-            self.check_place(&header, expected, position)?;
+            self.check_epoch(&header, position)?;
             at += header.total_bytes();
-            expected = Some(header.next_offset());
+            self.next = header.next_offset();
         }
         self.bytes.truncate(at);
-        self.next = expected.unwrap_or(self.next);
         Ok(())
     }
 
-    fn check_place(
-        &self,
-        header: &BatchHeader,
-        expected: Option<Offset>,
-        position: u64,
-    ) -> Result<(), Corruption> {
-        let base = header.base_offset;
-        if let Some(expected) = expected {
-            let continuous = base == expected
-                || (self.gaps_allowed && base > expected)
-                || twin!(OffsetUnchecked);
-            if !continuous {
-                let path = self.path();
-                return Err(Corruption::new(path, position, "base offset", expected, base));
-            }
-        }
-        // A batch is of one term; its base may lie below the log start, where the terms begin.
+    /// A batch is of one term; its base may lie below the log start, where the terms begin.
+    fn check_epoch(&self, header: &BatchHeader, position: u64) -> Result<(), Corruption> {
         match self.epochs.epoch_for(header.last_offset()) {
             Some(epoch) if epoch != header.leader_epoch => Err(Corruption::new(
                 self.path(),
@@ -240,7 +220,6 @@ impl PartitionLog {
             position: 0,
             first: offset,
             next: offset,
-            gaps_allowed: self.config().compacted,
             // After `upper`: no record below it is of a term that is not among these.
             epochs: self.epochs.load_full(),
             watermarks,
@@ -259,7 +238,7 @@ impl PartitionLog {
             let Some((position, header)) = self.locate(view, offset)? else {
                 continue; // the rest of this segment was compacted away
             };
-            if header.base_offset > offset && !fetched.gaps_allowed {
+            if header.base_offset > offset && !self.config().compacted {
                 let (path, found) = (segment.path(), header.base_offset);
                 return Err(Corruption::new(path, position, "base offset", offset, found).into());
             }

@@ -282,9 +282,7 @@ impl PartitionLog {
             writer.unsynced.retain(|other| other.base_offset() != base);
             writer.seals.remove(base);
             writer.doomed.extend(segment.retire()?.into_iter().map(|path| (at, path)));
-            if base < start {
-                self.storage().remove_file(&snapshot_path(&self.path, base))?;
-            }
+            self.storage().remove_file(&snapshot_path(&self.path, base))?;
         }
         writer.seals.store(self.storage(), &self.path)?;
         self.storage().sync_dir(&self.path)?;

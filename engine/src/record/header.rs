@@ -259,11 +259,6 @@ impl BatchHeader {
         let last = self.base_sequence as i64 + self.last_offset_delta as i64;
         (last % (i32::MAX as i64 + 1)) as i32
     }
-
-    /// Whether an idempotent producer wrote the batch.
-    pub fn has_producer(&self) -> bool {
-        self.producer_id != NO_PRODUCER
-    }
 }
 
 fn field<const N: usize>(bytes: &[u8; BATCH_HEADER], at: usize) -> [u8; N] {

@@ -1,5 +1,7 @@
 //! The room as a whole: golden bytes, round trips, damage.
 
+mod edges;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -154,6 +156,15 @@ fn buffers_go_round() {
     let mut builder = BatchBuilder::new(buffer, BatchSettings::default());
     builder.push(&GOLDEN_RECORDS[0]).unwrap();
     assert_eq!(builder.seal(&mut encoder).unwrap().bytes().as_ptr(), place);
+    // Of those that come back the larger one is kept.
+    for [first, second] in [[10, 100_000], [100_000, 10]] {
+        let mut encoder = Encoder::new();
+        encoder.recycle(Vec::with_capacity(first));
+        encoder.recycle(Vec::with_capacity(second));
+        let mut builder = BatchBuilder::new(Vec::new(), settings);
+        builder.push(&GOLDEN_RECORDS[0]).unwrap();
+        assert_eq!(builder.seal(&mut encoder).unwrap().into_bytes().capacity(), 100_000);
+    }
 }
 
 #[test]

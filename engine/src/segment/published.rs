@@ -263,4 +263,26 @@ mod tests {
         assert!(!published.is_current(&view));
         assert_eq!((published.view().len, published.view().next_offset), (50, 5));
     }
+
+    /// Whoever reads while a write is under way might see half of it.
+    #[test]
+    fn a_reader_waits_for_the_end_of_a_write() {
+        let words = Together::new([1, 2]);
+        words.update(|[a, b]| [a + 1, b + 1]);
+        assert_eq!(
+            words.sequence.load(Ordering::Relaxed),
+            2,
+            "even at rest, another one each time"
+        );
+        words.sequence.store(3, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let words = &words;
+            scope.spawn(move || tell.send(words.get()));
+            let early = told.recv_timeout(std::time::Duration::from_millis(50));
+            words.sequence.store(4, Ordering::Relaxed);
+            assert!(early.is_err(), "{early:?}");
+            assert_eq!(told.recv(), Ok([2, 3]));
+        });
+    }
 }

@@ -219,12 +219,60 @@ mod tests {
     }
 
     #[test]
+    fn a_line_says_what_the_format_has() {
+        let without = seal(0).to_string();
+        assert_eq!(without, "0 1000 10 -1 -1 00000001 ffffffff 00000000");
+        assert_eq!(seal(20).to_string(), "20 1000 30 77 23 00000001 ffffffff 00000000");
+        for line in ["0 0 2147483648 -1 -1 0 0 0", "0 61 10 0 9 0 0 0", "5 61 5 -1 -1 0 0 0"] {
+            assert!(Seal::parse(line).is_some(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_line_that_is_wrong_is_named() {
+        let refused = |lines: &[&str]| {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let crc = crc32c::crc32c(text.as_bytes());
+            let text = format!("{text}{CHECKSUM}{crc:08x}\n");
+            let error = Seals::parse(Path::new("x"), text.as_bytes()).unwrap_err();
+            (error.position as usize, error.expected, error.found)
+        };
+        let (line, other) = (seal(0).to_string(), seal(20).to_string());
+        let title = TITLE.len() + 1;
+        for (lines, position, expected, found) in [
+            (&["no title"][..], 0, TITLE, "no title"),
+            (&[&line], 0, TITLE, &line),
+            (&[TITLE, TITLE], title, "a seal", TITLE),
+            (&[TITLE, "1 2", &line], title, "a seal", "1 2"),
+            (&[TITLE, &line, &other, ""], title + line.len() + other.len() + 2, "a seal", ""),
+        ] {
+            let found = format!("{found:?}");
+            assert_eq!(refused(lines), (position, expected.to_owned(), found), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn seals_are_dropped_by_their_base_offset() {
+        let bases = |seals: &Seals| seals.iter().map(|seal| seal.base_offset).collect::<Vec<_>>();
+        let mut kept = seals();
+        kept.remove(20);
+        kept.remove(21);
+        assert_eq!(bases(&kept), [0, 500]);
+        kept.insert(seal(20));
+        kept.retain(|base| base < 500);
+        assert_eq!(bases(&kept), [0, 20]);
+    }
+
+    #[test]
     fn senseless_lines_are_refused() {
         for line in [
             "",
             "1 2 3",
             "-1 1000 9 -1 -1 0 0 0",
             "0 1000 4294967296 -1 -1 0 0 0",
+            "0 1000 2147483649 -1 -1 0 0 0",
+            "10 1000 9 -1 -1 0 0 0",
+            "10 1000 20 5 9 0 0 0",
             "0 60 1 -1 -1 0 0 0",
             "0 1000 10 5 10 0 0 0",
             "0 1000 10 -1 -1 0 0 0 0",

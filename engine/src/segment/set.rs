@@ -142,6 +142,8 @@ mod tests {
         assert_eq!(floor(39), Some(20));
         assert_eq!(floor(Offset::MAX), Some(40));
         assert_eq!((set.from(0).len(), set.from(25).len(), set.bytes()), (3, 2, 300));
+        assert_eq!((&set).into_iter().count(), 3);
+        assert!(!set.is_empty() && SegmentSet::new(Vec::new()).is_empty());
     }
 
     #[test]

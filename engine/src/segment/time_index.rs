@@ -146,6 +146,24 @@ mod tests {
     }
 
     #[test]
+    fn timestamps_and_offsets_begin_at_zero_and_both_rise() {
+        for first in [0, 1] {
+            let index = TimeIndex::new(100);
+            index.push_if_later(TimeEntry { timestamp: first, offset: 100 + first });
+            let bytes = index.encode(0);
+            let read = TimeIndex::decode(100, &bytes).map(|read| read.last());
+            assert_eq!(read, Some(Some(TimeEntry { timestamp: first, offset: 100 + first })));
+            let next = |timestamp: i64, relative: i32| {
+                let entry = [&timestamp.to_be_bytes()[..], &relative.to_be_bytes()].concat();
+                TimeIndex::decode(100, &[bytes.clone(), entry].concat()).is_some()
+            };
+            let relative = first as i32;
+            assert!(next(first + 1, relative + 1));
+            assert!(!next(first, relative + 1) && !next(first + 1, relative));
+        }
+    }
+
+    #[test]
     fn lookup_leaves_an_entry_that_is_strictly_before_behind() {
         let index = index();
         index.push_if_later(TimeEntry { timestamp: 40, offset: 130 });

@@ -200,6 +200,12 @@ mod tests {
             (found.iter().map(|entry| entry.last_offset).collect::<Vec<_>>(), complete)
         };
         assert_eq!(collect(0, 5), (vec![10], true));
+        let apart = TxnIndex::new();
+        apart.push(aborted(0, 10, 11));
+        apart.push(aborted(12, 20, 21));
+        let mut found = Vec::new();
+        assert!(apart.collect(0, 12, &mut found));
+        assert_eq!(found, [aborted(0, 10, 11)], "the other begins where the range ends");
         assert_eq!(collect(11, 13), (vec![20], true));
         assert_eq!(collect(11, 25), (vec![20, 30], true));
         assert_eq!(collect(11, 40), (vec![20, 30], false));

@@ -78,6 +78,19 @@ fn only_those_who_are_reached_are_woken() {
     assert!(nobody_waits(&watermark), "who gives up leaves the line");
 }
 
+/// The number may rise between a waiter's first look and its place in line; nobody would wake it then.
+#[test]
+fn who_comes_to_the_line_too_late_is_told_at_once() {
+    let watermark = Watermark::new(5);
+    let waker = Waker::noop();
+    assert!(matches!(watermark.enter(6, waker), Ok(Place::InLine(_))));
+    for reached in [5, 4] {
+        assert!(matches!(watermark.enter(reached, waker), Ok(Place::Outside)));
+    }
+    watermark.raise(6);
+    assert!(nobody_waits(&watermark));
+}
+
 #[test]
 fn the_last_waker_is_the_one_that_is_called() {
     let watermark = Arc::new(Watermark::new(0));

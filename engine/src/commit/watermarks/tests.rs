@@ -81,7 +81,34 @@ fn cuts_are_bounded_and_err_on_the_safe_side() {
             let exact = steps == 50 || since + Cuts::MOST > all.len();
             assert!(if exact { found == kept } else { kept || !found }, "{end} since {since}");
         }
+        let exact_from = (all.len() + 1).saturating_sub(Cuts::MOST);
+        let lowest = all[exact_from..].iter().copied().min().unwrap();
+        assert!(log.is_kept(lowest, Generation(exact_from as u64)));
     }
+}
+
+#[test]
+fn each_two_offsets_that_must_not_cross_are_held_against_each_other() {
+    let sound = Watermarks {
+        log_start: 10,
+        recovery_point: 20,
+        durable_end: 30,
+        log_end: 40,
+        high_watermark: 35,
+        ..Watermarks::recovered(10, 40)
+    };
+    let crosses = |change: fn(&mut Watermarks)| {
+        let mut marks = sound.clone();
+        change(&mut marks);
+        std::panic::catch_unwind(|| marks.check("a test")).is_err()
+    };
+    assert!(!crosses(|_| {}));
+    assert!(crosses(|marks| marks.log_start = -1));
+    assert!(crosses(|marks| marks.log_start = 21));
+    assert!(crosses(|marks| marks.recovery_point = 31));
+    assert!(crosses(|marks| marks.durable_end = 41));
+    assert!(crosses(|marks| marks.high_watermark = 41));
+    assert!(crosses(|marks| marks.high_watermark = 9));
 }
 
 #[test]

@@ -24,10 +24,6 @@ pub use window::{BatchMeta, Window};
 use append::Event;
 pub(super) use transactions::Transactions;
 
-/// Idle time after which a producer id is forgotten (Kafka: `producer.id.expiration.ms`),
-/// milliseconds: a day.
-pub const DEFAULT_PRODUCER_EXPIRATION_MS: i64 = 24 * 60 * 60 * 1000;
-
 /// Epoch of a producer that is not known.
 const NO_PRODUCER_EPOCH: i16 = -1;
 

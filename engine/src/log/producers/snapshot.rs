@@ -323,6 +323,9 @@ mod tests {
             bytes[at] = byte;
             let error = parse(&with_crc(bytes)).unwrap_err();
             assert_eq!((error.what, error.position), (what, position), "byte {at}");
+            if at == 9 {
+                assert_eq!(error.expected, "148 bytes for 3 entries", "10, and 46 an entry");
+            }
         }
         let mut bytes = GOLDEN.to_vec();
         bytes[94..102].copy_from_slice(&90_i64.to_be_bytes());

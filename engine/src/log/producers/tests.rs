@@ -1,3 +1,5 @@
+mod generations;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -244,7 +246,7 @@ fn an_empty_control_batch_says_nothing() {
 
 #[test]
 fn idle_producers_are_forgotten_but_not_in_a_transaction() {
-    const DAY: i64 = DEFAULT_PRODUCER_EXPIRATION_MS;
+    const DAY: i64 = 86_400_000;
     let mut states = ProducerStates::new(0);
     send(&mut states, &batch(0, 0, 1)).unwrap();
     let other = BatchHeader { producer_id: 8, ..transactional(batch(0, 0, 1)) };

@@ -122,6 +122,8 @@ fn a_large_buffer_is_given_back() {
     let small = compressed(Codec::Zstd, &[1, 2, 3]);
     let mut decoder = Decoder::new();
     assert_eq!(decoder.decompress(Codec::Zstd, &large).unwrap().len(), 20 << 20);
+    assert!(decoder.buffer_bytes() >= 20 << 20);
+    assert_eq!(decoder.buffer_bytes(), decoder.output.held_bytes());
     assert_eq!(decoder.decompress(Codec::Zstd, &small).unwrap(), [1, 2, 3]);
     assert!(decoder.output.held_bytes() < 1 << 20);
 }
@@ -215,6 +217,16 @@ fn snappy_is_a_xerial_stream_of_32_kib_blocks() {
         rest = behind;
     }
     assert_eq!(lengths, [32 << 10, 10]);
+}
+
+#[test]
+fn what_is_wrong_in_compressed_bytes_is_named_with_its_place() {
+    // The stream's header, the length of a block, and less than that.
+    let whole = compressed(Codec::Snappy, &[7; 100]);
+    let error = decompressed(Codec::Snappy, &whole[..16 + 4 + 3]).unwrap_err();
+    assert_eq!(error.position(), BATCH_HEADER + 16 + 4, "{error}");
+    let error = decompressed(Codec::Snappy, &whole[..16 + 2]).unwrap_err();
+    assert_eq!(error.position(), BATCH_HEADER + 16, "{error}");
 }
 
 #[test]
@@ -364,6 +376,72 @@ fn zstd_refuses_bytes_that_are_no_frame() {
     let good = compressed(Codec::Zstd, b"abc");
     assert!(decompressed(Codec::Zstd, &[&good[..], b"x"].concat()).is_err());
     assert!(decompressed(Codec::Zstd, b"no frame").is_err());
+}
+
+#[test]
+fn zstd_empties_its_own_buffers_before_it_asks_for_more() {
+    let mut stream = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    stream.write_all(&vec![0; 12 << 20]).unwrap();
+    let frame = stream.finish().unwrap();
+    assert!(decompressed(Codec::Zstd, &frame).is_ok_and(|back| back == vec![0; 12 << 20]));
+}
+
+/// A frame may ask for a window of up to 128 MiB: the memory is not kept for all batches to come.
+#[test]
+fn a_large_context_of_zstd_is_let_go() {
+    let mut decoder = Decoder::new();
+    for (window_log, is_kept) in [(20, true), (25, false), (20, true)] {
+        let mut stream = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        stream.window_log(window_log).unwrap();
+        stream.write_all(&text(300_000, 3)).unwrap();
+        let frame = stream.finish().unwrap();
+        assert!(decoder.decompress(Codec::Zstd, &frame).is_ok());
+        assert_eq!(decoder.zstd.context.is_some(), is_kept, "window of 2^{window_log} bytes");
+    }
+}
+
+#[test]
+fn an_encoder_follows_each_change_of_level() {
+    let raw = text(100_000, 21);
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let mut encoder = Encoder::new();
+        for level in [1, 9, 1, 9, 9] {
+            let compression = Compression { codec, level: Some(level) };
+            let batch = [&[0; BATCH_HEADER], &raw[..]].concat();
+            let found = encoder.compress(compression, batch).unwrap().split_off(BATCH_HEADER);
+            assert_eq!(found, compressed(compression, &raw), "{codec} at {level}");
+        }
+    }
+}
+
+/// Where there is no number to tell, it is -1.
+#[test]
+fn what_is_no_stream_at_all_is_found_to_be_minus_one() {
+    let gzip = compressed(Codec::Gzip, &[7; 50]);
+    let endless_name = [&gzip[..3], &[0x08], &gzip[4..10], b"name"].concat();
+    let no_deflate = [&gzip[..10], &[0xFF; 20][..]].concat();
+    let snappy = compressed(Codec::Snappy, &[7; 50]);
+    let no_length = [&snappy[..16], &[0, 0, 0, 6], &[0xFF; 6][..]].concat();
+    for (codec, body) in [
+        (Codec::Gzip, &endless_name[..]),
+        (Codec::Gzip, &no_deflate),
+        (Codec::Snappy, &no_length),
+        (Codec::Zstd, b"no frame"),
+    ] {
+        let error = decompressed(codec, body).unwrap_err();
+        assert_eq!(error.found(), format!("-1 ({codec})"), "{error}");
+    }
+}
+
+#[test]
+fn debug_output_names_the_contexts_that_hold_no_readable_state() {
+    let mut encoder = Encoder::new();
+    for codec in CODECS {
+        encoder.compress(codec.into(), vec![7; BATCH_HEADER + 10]).unwrap();
+    }
+    let (encoder, decoder) = (format!("{encoder:?}"), format!("{:?}", Decoder::new()));
+    assert!(encoder.matches("Compressor").count() >= 4, "{encoder}");
+    assert!(decoder.contains("zstd: Decompressor"), "{decoder}");
 }
 
 proptest! {

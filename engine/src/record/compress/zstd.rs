@@ -59,7 +59,7 @@ const MAX_KEPT_CONTEXT: usize = 16 << 20;
 /// A reused decompression context.
 #[derive(Default)]
 pub(super) struct Decompressor {
-    context: Option<DCtx<'static>>,
+    pub(super) context: Option<DCtx<'static>>,
 }
 
 impl fmt::Debug for Decompressor {

@@ -3,6 +3,7 @@
 
 mod active;
 mod damage;
+mod edges;
 mod kafka;
 mod model;
 mod readers;
