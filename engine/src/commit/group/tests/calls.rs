@@ -1,6 +1,7 @@
 //! Who is woken to lead when a file is free again.
 
 use std::{
+    slice::from_ref as one,
     sync::atomic::{AtomicUsize, Ordering},
     task::Wake,
 };
@@ -35,10 +36,10 @@ fn one_is_called_for_each_free_file_and_the_others_sleep_on() {
     let storage = ForgetfulDisk::new().storage();
     let files = files_of(&storage, Path::new("/"), 2);
     let (a, b) = (append(&files[0], 100, 1), append(&files[1], 100, 1));
-    assert_eq!(call(&[&[a.clone()], &[a.clone()], &[b.clone()]]), (vec![1, 0, 1], 1));
-    assert_eq!(call(&[&[a.clone(), b.clone()], &[b.clone()]]), (vec![1, 0], 1));
+    assert_eq!(call(&[one(&a), one(&a), one(&b)]), (vec![1, 0, 1], 1));
+    assert_eq!(call(&[&[a.clone(), b.clone()], one(&b)]), (vec![1, 0], 1));
     assert!(files[0].lead().is_some());
-    assert_eq!(call(&[&[a.clone()], &[a, b]]), (vec![0, 1], 1), "the first file is led");
+    assert_eq!(call(&[one(&a), &[a.clone(), b]]), (vec![0, 1], 1), "the first file is led");
 }
 
 /// Who has what it wants would not lead: the call would be spent on it.
