@@ -188,6 +188,10 @@ impl PartitionLog {
         let Some(first) = batches.first().map(|batch| *batch.header()) else {
             return Ok(Vec::new());
         };
+        if let Some(error) = writer.active.file().failure() {
+            // Before the epochs are noted: a term that cannot begin must not stand over what is half-written.
+            return Err(error.duplicate().into());
+        }
         let limit = self.config.max_group_bytes();
         if bytes > limit {
             return Err(AppendError::GroupTooLarge { found: bytes, limit });

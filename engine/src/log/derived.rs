@@ -92,8 +92,7 @@ impl UnrecoveredLog {
     }
 
     /// What the batches say against the checkpoint of leader epochs where our state does not vouch for its
-    /// bytes. After a crash the terms that it names must begin where it says. After another program's clean
-    /// close it may know none only where the last batch bears none: a leader could begin an earlier term.
+    /// bytes: after a crash the terms that it names must begin where it says.
     fn contradiction(
         &self,
         epochs: &LeaderEpochs,
@@ -108,7 +107,9 @@ impl UnrecoveredLog {
                 doubted.extend(begins.flat_map(|start| [start - 1, start]));
                 doubted.extend([offsets.start, offsets.end - 1]);
             }
-            None if clean && epochs.entries().is_empty() => doubted.push(offsets.end - 1),
+            None if clean && self.is_behind(epochs, set, &offsets)? => {
+                doubted.push(offsets.end - 1)
+            }
             _ => {}
         }
         for offset in doubted.into_iter().filter(|offset| offsets.contains(offset)) {
@@ -121,6 +122,27 @@ impl UnrecoveredLog {
             }
         }
         Ok(None)
+    }
+
+    /// Whether another program's checkpoint does not know the last term, in which a leader could then begin
+    /// an earlier one. No checksum covers a batch's epoch, so it takes two batches to speak against what the
+    /// file says; where it says nothing, one is enough.
+    fn is_behind(
+        &self,
+        epochs: &LeaderEpochs,
+        set: &SegmentSet,
+        offsets: &Range<Offset>,
+    ) -> Result<bool, OpenError> {
+        if offsets.is_empty() {
+            return Ok(false);
+        }
+        let Some(last) = header_at(set, offsets.end - 1)? else { return Ok(false) };
+        if epochs.entries().is_empty() {
+            return Ok(last.leader_epoch >= 0);
+        }
+        let before = header_at(set, last.base_offset - 1)?;
+        let agrees = before.is_some_and(|before| before.leader_epoch == last.leader_epoch);
+        Ok(agrees && epochs.latest().is_some_and(|latest| latest.epoch < last.leader_epoch))
     }
 
     /// The producers' state at the log end.
@@ -183,9 +205,15 @@ impl UnrecoveredLog {
 
 /// Leader epoch of the batch that holds `offset`; `None` where there is none, it is damaged, or bears none.
 fn epoch_at(set: &SegmentSet, offset: Offset) -> Result<Option<LeaderEpoch>, OpenError> {
+    let header = header_at(set, offset)?;
+    Ok(header.map(|header| header.leader_epoch).filter(|epoch| *epoch >= 0))
+}
+
+/// Header of the batch that holds `offset`; `None` where there is none, or it is damaged.
+fn header_at(set: &SegmentSet, offset: Offset) -> Result<Option<BatchHeader>, OpenError> {
     let Some(segment) = set.floor(offset) else { return Ok(None) };
     match segment.locate(offset) {
-        Ok(found) => Ok(found.map(|(_, header)| header.leader_epoch).filter(|epoch| *epoch >= 0)),
+        Ok(found) => Ok(found.map(|(_, header)| header)),
         Err(SegmentError::Corrupt(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -46,11 +46,12 @@ impl Folder {
             storage.sync_dir(dir)?;
             names = list(storage, dir)?;
         }
-        let logs: Vec<_> = names
+        let mut logs: Vec<_> = names
             .iter()
             .filter(|(name, _)| name.stage == Stage::Live && name.suffix == Suffix::Log)
             .map(|(name, len)| (name.base_offset, *len))
             .collect();
+        remove_empty(storage, dir, &mut logs)?;
         for (name, _) in &names {
             let is_orphan = INDEXES.contains(&name.suffix)
                 && !logs.iter().any(|(base, _)| *base == name.base_offset);
@@ -61,6 +62,26 @@ impl Folder {
         }
         Ok(Self { logs })
     }
+}
+
+/// An empty segment between two others holds nothing: a roll that failed has left it, and its clean-up
+/// failed too. Where its bytes were lost, the gap before the next one tells.
+fn remove_empty(
+    storage: &Storage,
+    dir: &Path,
+    logs: &mut Vec<(Offset, u64)>,
+) -> Result<(), IoError> {
+    let between = logs.iter().skip(1).take(logs.len().saturating_sub(2));
+    let empty: Vec<_> = between.filter(|(_, len)| *len == 0).map(|(base, _)| *base).collect();
+    for base in &empty {
+        tracing::warn!(base, dir = %dir.display(), "an empty segment between others is removed");
+        remove_segment(storage, dir, *base)?;
+    }
+    if !empty.is_empty() {
+        storage.sync_dir(dir)?;
+        logs.retain(|(base, _)| !empty.contains(base));
+    }
+    Ok(())
 }
 
 /// The segments' files, sorted by base offset.

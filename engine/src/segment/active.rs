@@ -1,6 +1,6 @@
 //! The segment that is appended to. One owner, `&mut self`; readers share its [`Segment`].
 
-use std::{path::Path, sync::Arc};
+use std::{io::ErrorKind, path::Path, sync::Arc};
 
 use super::{
     AbortedTransaction, Segment, SegmentError, SegmentOptions, Suffix, TxnIndex,
@@ -68,7 +68,7 @@ enum Tail {
 
 impl ActiveSegment {
     /// Makes the files of a new segment in `dir`. Their folder entries are durable once the caller has
-    /// synced `dir`. On failure nothing stays.
+    /// synced `dir`. On failure nothing stays, or empty files, which the next attempt takes for its own.
     pub fn create(
         storage: &Storage,
         dir: &Path,
@@ -80,7 +80,7 @@ impl ActiveSegment {
         let segment = Segment::new(storage, dir, base_offset, published, None, options)
             .with_tables(Tables::new(base_offset))
             .with_transactions(TxnIndex::new());
-        let file = storage.open(segment.path(), Open::CreateNew)?;
+        let file = create_log(storage, segment.path())?;
         let made = Self::create_around(segment, &file);
         if made.is_err() {
             for suffix in [Suffix::Log, Suffix::Index, Suffix::TimeIndex] {
@@ -429,5 +429,16 @@ impl ActiveSegment {
             file.set_len(len)?;
         }
         Ok(())
+    }
+}
+
+/// A new `.log`. An empty one that is there already is what a creation has left whose clean-up failed too.
+fn create_log(storage: &Storage, path: &Path) -> Result<File, SegmentError> {
+    match storage.open(path, Open::CreateNew) {
+        Err(error) if error.source.kind() == ErrorKind::AlreadyExists => {
+            let file = storage.open(path, Open::Write)?;
+            if file.is_empty()? { Ok(file) } else { Err(error.into()) }
+        }
+        other => Ok(other?),
     }
 }

@@ -447,7 +447,7 @@ fn another_programs_log_start_that_lags_behind_its_deletions_is_taken_by_any_num
 /// is lower than the last batch's, and after a crash that batch could not be read.
 #[test]
 fn another_programs_clean_close_without_leader_epochs_has_them_made_anew() {
-    for content in [None, Some("0\n0\n")] {
+    for content in [None, Some("0\n0\n"), Some("0\n1\n0 0\n")] {
         let bench = Bench::new(small());
         bench.append_each(0..9);
         let known = bench.log.leader_epochs().entries().to_vec();
