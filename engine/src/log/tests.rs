@@ -17,3 +17,4 @@ mod recovery;
 mod retention;
 mod threads;
 mod told;
+mod unsound;

@@ -379,6 +379,25 @@ fn zstd_refuses_bytes_that_are_no_frame() {
 }
 
 #[test]
+fn lz4_blocks_that_hold_more_than_the_frame_says_are_malformed() {
+    let frame = compressed(Codec::Lz4, &[7; 100]);
+    let block = lz4_flex::block::compress(&vec![0; 100_000]);
+    let length = (block.len() as u32).to_le_bytes();
+    let body = [&frame[..7], &length, &block, &[0; 4]].concat();
+    assert_eq!(what(Codec::Lz4, &body), "lz4 block");
+}
+
+/// Frames that a decoder passes over (RFC 8878, 3.1.2).
+#[test]
+fn zstd_passes_over_skippable_frames() {
+    let skippable = [&0x184D_2A50_u32.to_le_bytes()[..], &[3, 0, 0, 0], b"abc"].concat();
+    let frame = compressed(Codec::Zstd, b"data");
+    for body in [[&skippable[..], &frame].concat(), [&frame[..], &skippable].concat()] {
+        assert!(decompressed(Codec::Zstd, &body).is_ok_and(|back| back == b"data"));
+    }
+}
+
+#[test]
 fn zstd_empties_its_own_buffers_before_it_asks_for_more() {
     let mut stream = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
     stream.write_all(&vec![0; 12 << 20]).unwrap();

@@ -101,11 +101,87 @@ fn index_files_are_as_long_as_their_entries_after_reopening() {
     active.write_indexes().unwrap();
     assert_eq!(folder.disk.operations(), operations, "what is written is not written again");
     assert_eq!(files(), before);
-    active.append(&mut vec![batch(40, &[1_000], 50)]).unwrap();
-    active.write_indexes().unwrap();
-    for (now, before) in files().iter().zip(&before) {
-        assert!(now.starts_with(before) && now.len() > before.len());
+    for offset in 40..43 {
+        let before = files();
+        active.append(&mut vec![batch(offset, &[1_000 + offset], 50)]).unwrap();
+        active.write_indexes().unwrap();
+        for (now, before) in files().iter().zip(&before) {
+            assert!(now.starts_with(before));
+        }
+        let [index, timeindex] = files().map(|file| file.len());
+        let [index_before, timeindex_before] = before.map(|file| file.len());
+        assert_eq!((index - index_before, timeindex - timeindex_before), (8, 12));
     }
+}
+
+/// An entry is due by the bytes since the last one, whether the segment was reopened in between or not.
+#[test]
+fn a_segment_that_is_reopened_has_the_same_indexes() {
+    let files = |reopened_at: Option<usize>| {
+        let folder = Folder::new(400);
+        let mut active = folder.create(0);
+        for (at, batch) in plain_batches(30, 10).into_iter().enumerate() {
+            if reopened_at == Some(at) {
+                let (_, seal) = active.seal().unwrap();
+                active = folder.open(0, Trust::Seal(&seal)).unwrap();
+            }
+            active.append(&mut vec![batch]).unwrap();
+        }
+        active.seal().unwrap();
+        folder.bytes(0, Suffix::Index)
+    };
+    let expected = files(None);
+    assert!((3 * 8..20 * 8).contains(&expected.len()), "{}", expected.len());
+    for at in 1..30 {
+        assert_eq!(files(Some(at)), expected, "reopened before batch {at}");
+    }
+}
+
+/// As `tables_read_before_a_truncation_are_not_believed_after_it`, where the index files are gone and the
+/// tables come from the log.
+#[test]
+fn tables_made_before_a_truncation_are_not_believed_after_it() {
+    let folder = Folder::new(0);
+    let mut active = folder.create(0);
+    active.append(&mut (0..10).map(|n| batch(n, &[n * 10], 20)).collect()).unwrap();
+    let (sealed, _) = active.seal().unwrap();
+    for suffix in [Suffix::Index, Suffix::TimeIndex] {
+        folder.storage.remove_file(&file_path(&folder.dir, 0, suffix)).unwrap();
+    }
+    assert_eq!(sealed.find_timestamp(55, 0).unwrap(), Some((60, 6)));
+    assert_eq!(sealed.locate(7).unwrap().unwrap().1.base_offset, 7);
+    let mut active = ActiveSegment::reopen(&sealed).unwrap();
+    active.truncate_to(3).unwrap();
+    // The batch at offset 5 is as the old table says; what stands before it is not.
+    for (offset, timestamp) in [(3, 95), (4, 40), (5, 50), (6, 60)] {
+        active.append(&mut vec![batch(offset, &[timestamp], 20)]).unwrap();
+    }
+    assert_eq!(sealed.find_timestamp(55, 0).unwrap(), Some((95, 3)));
+    assert_eq!(sealed.locate(5).unwrap().unwrap().1.base_offset, 5);
+}
+
+#[test]
+fn an_index_of_aborted_transactions_that_does_not_fit_its_seal_is_damaged() {
+    let folder = Folder::new(0);
+    let mut active = folder.create(0);
+    active.append(&mut plain_batches(5, 10)).unwrap();
+    let entry = AbortedTransaction {
+        producer_id: 5,
+        first_offset: 2,
+        last_offset: 5,
+        last_stable_offset: 6,
+    };
+    active.append_aborted(entry).unwrap();
+    let (_, seal) = active.seal().unwrap();
+    let mut bytes = folder.bytes(0, Suffix::TxnIndex);
+    bytes[9] ^= 1; // of the producer's id, in which nothing else would show it
+    folder.overwrite(0, Suffix::TxnIndex, &bytes);
+    let sealed = folder.sealed(0, 10, Some(seal.clone()));
+    let found = corruption(sealed.transactions().map(|index| index.len()));
+    assert_eq!((found.position, found.what), (0, "checksum of the file"));
+    assert!(folder.open(0, Trust::Seal(&seal)).is_err());
+    // Without the seal nothing tells.
+    assert_eq!(folder.sealed(0, 10, None).transactions().unwrap().len(), 1);
 }
 
 #[test]

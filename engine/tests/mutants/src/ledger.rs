@@ -60,23 +60,15 @@ pub fn report(
     }
     fs::write(root.join(PAGE), page.join("\n") + "\n")?;
 
-    let in_rooms = |key: &&String| {
-        rooms.iter().any(|room| {
-            key.starts_with(&format!("{room}/")) || key.starts_with(&format!("{room}.rs"))
-        })
-    };
-    let survivors: BTreeSet<&String> = verdicts
-        .iter()
-        .filter(|(_, verdict)| *verdict == "survived")
-        .map(|(key, _)| key)
-        .filter(in_rooms)
-        .collect();
+    let survives = |key: &String| verdicts.get(key).is_some_and(|verdict| verdict == "survived");
+    let known: BTreeSet<String> = mutants.iter().map(Mutant::key).collect();
+    let survivors: BTreeSet<&String> = known.iter().filter(|key| survives(key)).collect();
     let reasons: BTreeSet<String> = page.iter().filter_map(|line| reasoned(line)).collect();
     let unexplained: Vec<_> = survivors.iter().filter(|key| !reasons.contains(**key)).collect();
     for key in &unexplained {
         println!("survives without a reason: | {key} | |");
     }
-    for key in reasons.iter().filter(in_rooms).filter(|key| !survivors.contains(key)) {
+    for key in reasons.iter().filter(|key| known.contains(*key) && !survivors.contains(key)) {
         println!("does not survive, though {PAGE} has a reason: {key}");
     }
     match unexplained.len() {

@@ -1,0 +1,143 @@
+//! Answers around a damage, and a file of leader epochs that is not believed.
+
+use super::bench::{Bench, NOW_MS, batch, batch_at, one, small};
+use crate::{
+    io::{Open, SyncKind},
+    log::{
+        Isolation, LogConfig, ReadError, checkpoint::LEADER_EPOCHS, epochs::LeaderEpochs,
+        state::PartitionState,
+    },
+    types::{LeaderEpoch, Offset},
+};
+
+/// Ten records a millisecond apart, five a segment; that at `rotten` does not fit its checksum. Opened after
+/// a crash that leaves all of it to be checked.
+fn rotten(rotten: Offset) -> Bench {
+    let bench = Bench::new(LogConfig { segment_bytes: 5 * one(), ..small() });
+    for offset in 0..10 {
+        let batch = batch_at(NOW_MS + offset, &[&format!("{offset:04}")]);
+        bench.log.append(vec![batch], 1).unwrap();
+    }
+    bench.log.commit(10).unwrap();
+    let state = PartitionState { recovery_point: 0, ..bench.log.state() };
+    bench.dir.persist_one(bench.log.partition(), state).unwrap();
+    let set = bench.log.segments.load_full();
+    let segment = set.floor(rotten).unwrap();
+    let file = bench.storage().open(segment.path(), Open::Write).unwrap();
+    file.write_at((rotten - segment.base_offset()) as u64 * one() + 68, vec![b'?']).unwrap();
+    file.sync(SyncKind::All).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.log.damage().len(), 1, "{:?}", bench.report);
+    bench
+}
+
+#[test]
+fn a_fetch_is_refused_in_a_damaged_range_alone() {
+    for damaged in [0, 3, 4, 5, 8, 9] {
+        let bench = rotten(damaged);
+        for offset in 0..10 {
+            let fetched = bench.log.fetch(offset, 1, Isolation::LogEnd);
+            match fetched {
+                Err(ReadError::Corrupt(found)) => {
+                    assert_eq!((offset, &found), (damaged, &bench.log.damage()[0].corruption));
+                }
+                other => {
+                    assert_eq!((other.unwrap().first_offset(), offset != damaged), (offset, true))
+                }
+            }
+        }
+    }
+}
+
+/// Who asks for a time gets the first record of that time or later: a damaged one might have been it.
+#[test]
+fn no_time_is_looked_up_past_a_damage() {
+    for damaged in [0, 3, 5, 8] {
+        let bench = rotten(damaged);
+        for offset in 0..damaged {
+            let found = bench.log.offset_for_timestamp(NOW_MS + offset).unwrap();
+            assert_eq!(found, Some((NOW_MS + offset, offset)), "{damaged}");
+        }
+        for offset in damaged..11 {
+            let refused = bench.log.offset_for_timestamp(NOW_MS + offset);
+            assert!(matches!(refused, Err(ReadError::Corrupt(_))), "{damaged}: {refused:?}");
+        }
+    }
+}
+
+/// Term 1 from offset 0 on, 2 from 3 on, 5 from 6 on: the last record.
+fn terms() -> Bench {
+    let bench = Bench::new(small());
+    for (offset, epoch) in [1, 1, 1, 2, 2, 2, 5].into_iter().enumerate() {
+        bench.log.append(vec![batch(&[&format!("{offset:04}")])], epoch).unwrap();
+    }
+    bench.log.commit(7).unwrap();
+    bench
+}
+
+fn entries(bench: &Bench) -> Vec<(LeaderEpoch, Offset)> {
+    let epochs = bench.log.leader_epochs();
+    epochs.entries().iter().map(|entry| (entry.epoch, entry.start_offset)).collect()
+}
+
+#[test]
+fn leader_epochs_that_the_log_contradicts_are_made_anew() {
+    let sound = [(1, 0), (2, 3), (5, 6)];
+    for closed in [true, false] {
+        for told in [
+            &[(1, 0), (2, 4), (5, 6)][..],
+            &[(1, 0), (2, 2), (5, 6)],
+            &[(1, 0), (2, 3)],
+            &[(2, 3), (5, 6)],
+            &[(1, 0), (3, 3), (5, 6)],
+            &[],
+        ] {
+            let bench = terms();
+            assert_eq!(entries(&bench), sound);
+            bench.checkpoint();
+            if closed {
+                bench.close();
+            }
+            let mut epochs = LeaderEpochs::new();
+            for (epoch, start) in told {
+                epochs.assign(*epoch, *start);
+            }
+            epochs.store(&bench.storage(), bench.log.path()).unwrap();
+            let bench = bench.kill();
+            assert_eq!(entries(&bench), sound, "{told:?}, closed: {closed}");
+            assert_eq!(bench.report.rebuilt.len(), 1, "{told:?}: {:?}", bench.report.rebuilt);
+            assert_eq!(bench.offsets(), (0..7).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn a_file_of_leader_epochs_that_is_missing_is_missed() {
+    for closed in [true, false] {
+        let bench = terms();
+        bench.checkpoint();
+        if closed {
+            bench.close();
+        }
+        let path = bench.log.path().join(LEADER_EPOCHS);
+        bench.storage().remove_file(&path).unwrap();
+        let bench = bench.kill();
+        assert_eq!(entries(&bench), [(1, 0), (2, 3), (5, 6)]);
+        let [rebuilt] = &bench.report.rebuilt[..] else { panic!("{:?}", bench.report.rebuilt) };
+        assert_eq!((rebuilt.what, rebuilt.found.as_str()), ("leader epochs", "none"));
+    }
+}
+
+#[test]
+fn leader_epochs_that_are_sound_are_kept_as_they_are() {
+    for closed in [true, false] {
+        let bench = terms();
+        bench.checkpoint();
+        if closed {
+            bench.close();
+        }
+        let bench = bench.kill();
+        assert_eq!(entries(&bench), [(1, 0), (2, 3), (5, 6)]);
+        assert!(bench.report.rebuilt.is_empty(), "{:?}", bench.report.rebuilt);
+    }
+}
