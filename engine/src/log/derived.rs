@@ -107,8 +107,8 @@ impl UnrecoveredLog {
                 doubted.extend(begins.flat_map(|start| [start - 1, start]));
                 doubted.extend([offsets.start, offsets.end - 1]);
             }
-            None if clean && self.is_behind(epochs, set, &offsets)? => {
-                doubted.push(offsets.end - 1)
+            None if clean && is_behind(epochs, set, &offsets)? => {
+                doubted.push(offsets.end - 1);
             }
             _ => {}
         }
@@ -122,27 +122,6 @@ impl UnrecoveredLog {
             }
         }
         Ok(None)
-    }
-
-    /// Whether another program's checkpoint does not know the last term, in which a leader could then begin
-    /// an earlier one. No checksum covers a batch's epoch, so it takes two batches to speak against what the
-    /// file says; where it says nothing, one is enough.
-    fn is_behind(
-        &self,
-        epochs: &LeaderEpochs,
-        set: &SegmentSet,
-        offsets: &Range<Offset>,
-    ) -> Result<bool, OpenError> {
-        if offsets.is_empty() {
-            return Ok(false);
-        }
-        let Some(last) = header_at(set, offsets.end - 1)? else { return Ok(false) };
-        if epochs.entries().is_empty() {
-            return Ok(last.leader_epoch >= 0);
-        }
-        let before = header_at(set, last.base_offset - 1)?;
-        let agrees = before.is_some_and(|before| before.leader_epoch == last.leader_epoch);
-        Ok(agrees && epochs.latest().is_some_and(|latest| latest.epoch < last.leader_epoch))
     }
 
     /// The producers' state at the log end.
@@ -201,6 +180,26 @@ impl UnrecoveredLog {
         let earlier = damaged.map_or_else(Vec::new, |before| entries(before));
         set_aborted(active, from, aborted, &earlier)
     }
+}
+
+/// Whether another program's checkpoint does not know the last term, in which a leader could then begin
+/// an earlier one. No checksum covers a batch's epoch, so it takes two batches to speak against what the
+/// file says; where it says nothing, one is enough.
+fn is_behind(
+    epochs: &LeaderEpochs,
+    set: &SegmentSet,
+    offsets: &Range<Offset>,
+) -> Result<bool, OpenError> {
+    if offsets.is_empty() {
+        return Ok(false);
+    }
+    let Some(last) = header_at(set, offsets.end - 1)? else { return Ok(false) };
+    if epochs.entries().is_empty() {
+        return Ok(last.leader_epoch >= 0);
+    }
+    let before = header_at(set, last.base_offset - 1)?;
+    let agrees = before.is_some_and(|before| before.leader_epoch == last.leader_epoch);
+    Ok(agrees && epochs.latest().is_some_and(|latest| latest.epoch < last.leader_epoch))
 }
 
 /// Leader epoch of the batch that holds `offset`; `None` where there is none, it is damaged, or bears none.

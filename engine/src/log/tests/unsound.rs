@@ -42,7 +42,7 @@ fn a_fetch_is_refused_in_a_damaged_range_alone() {
                     assert_eq!((offset, &found), (damaged, &bench.log.damage()[0].corruption));
                 }
                 other => {
-                    assert_eq!((other.unwrap().first_offset(), offset != damaged), (offset, true))
+                    assert_eq!((other.unwrap().first_offset(), offset != damaged), (offset, true));
                 }
             }
         }
