@@ -199,8 +199,8 @@ mod tests {
         assert_eq!(defaults.segment_index_bytes, 10_485_760);
         assert_eq!(defaults.retention_ms, 604_800_000);
         assert_eq!(defaults.retention_bytes, -1);
-        assert_eq!(defaults.retention_check_interval, Duration::from_millis(300_000));
-        assert_eq!(defaults.file_delete_delay, Duration::from_millis(60_000));
+        assert_eq!(defaults.retention_check_interval, Duration::from_mins(5));
+        assert_eq!(defaults.file_delete_delay, Duration::from_mins(1));
         assert_eq!(defaults.max_message_bytes, 1_048_588);
         assert_eq!(defaults.producer_id_expiration_ms, 86_400_000);
     }

@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn the_line_that_is_wrong_is_named() {
         let refused = |lines: &[&str]| {
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let text = lines.join("\n") + "\n";
             let crc = crc32c::crc32c(text.as_bytes());
             let text = format!("{text}{CHECKSUM}{crc:08x}\n");
             let error = Seals::parse(Path::new("x"), text.as_bytes()).unwrap_err();

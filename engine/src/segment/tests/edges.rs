@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     error::Corruption,
-    segment::{AbortedTransaction, Damage, ScanStart, scan},
+    segment::{AbortedTransaction, Damage, ScanStart, TxnIndex, scan},
 };
 
 fn corruption<T: std::fmt::Debug>(result: Result<T, SegmentError>) -> Corruption {
@@ -177,7 +177,7 @@ fn an_index_of_aborted_transactions_that_does_not_fit_its_seal_is_damaged() {
     bytes[9] ^= 1; // of the producer's id, in which nothing else would show it
     folder.overwrite(0, Suffix::TxnIndex, &bytes);
     let sealed = folder.sealed(0, 10, Some(seal.clone()));
-    let found = corruption(sealed.transactions().map(|index| index.len()));
+    let found = corruption(sealed.transactions().map(TxnIndex::len));
     assert_eq!((found.position, found.what), (0, "checksum of the file"));
     assert!(folder.open(0, Trust::Seal(&seal)).is_err());
     // Without the seal nothing tells.
