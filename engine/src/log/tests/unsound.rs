@@ -45,6 +45,8 @@ fn a_fetch_is_refused_in_a_damaged_range_alone() {
                     assert_eq!((other.unwrap().first_offset(), offset != damaged), (offset, true));
                 }
             }
+            let Err(ReadError::Corrupt(found)) = fetched else { panic!("{damaged} is given") };
+            assert_eq!(found, bench.log.damage()[0].corruption);
         }
     }
 }
