@@ -37,13 +37,9 @@ fn a_fetch_is_refused_in_a_damaged_range_alone() {
         let bench = rotten(damaged);
         for offset in 0..10 {
             let fetched = bench.log.fetch(offset, 1, Isolation::LogEnd);
-            match fetched {
-                Err(ReadError::Corrupt(found)) => {
-                    assert_eq!((offset, &found), (damaged, &bench.log.damage()[0].corruption));
-                }
-                other => {
-                    assert_eq!((other.unwrap().first_offset(), offset != damaged), (offset, true));
-                }
+            if offset != damaged {
+                assert_eq!(fetched.unwrap().first_offset(), offset);
+                continue;
             }
             let Err(ReadError::Corrupt(found)) = fetched else { panic!("{damaged} is given") };
             assert_eq!(found, bench.log.damage()[0].corruption);

@@ -60,16 +60,19 @@ pub fn report(
     }
     fs::write(root.join(PAGE), page.join("\n") + "\n")?;
 
-    let survives = |key: &String| verdicts.get(key).is_some_and(|verdict| verdict == "survived");
-    let known: BTreeSet<String> = mutants.iter().map(Mutant::key).collect();
-    let survivors: BTreeSet<&String> = known.iter().filter(|key| survives(key)).collect();
-    let reasons: BTreeSet<String> = page.iter().filter_map(|line| reasoned(line)).collect();
-    let unexplained: Vec<_> = survivors.iter().filter(|key| !reasons.contains(**key)).collect();
-    for key in &unexplained {
-        println!("survives without a reason: | {key} | |");
+    let survives =
+        |mutant: &&Mutant| verdicts.get(&mutant.key()).is_some_and(|verdict| verdict == "survived");
+    let reasons = reasons(root)?;
+    let unexplained: Vec<_> =
+        mutants.iter().filter(survives).filter(|mutant| !reasons.contains(&mutant.key())).collect();
+    println!("{} mutants survive without a reason", unexplained.len());
+    for mutant in &unexplained {
+        println!("{}", row(mutant));
     }
-    for key in reasons.iter().filter(|key| known.contains(*key) && !survivors.contains(key)) {
-        println!("does not survive, though {PAGE} has a reason: {key}");
+    for mutant in
+        mutants.iter().filter(|mutant| !survives(mutant) && reasons.contains(&mutant.key()))
+    {
+        println!("does not survive, though {PAGE} has a reason: {}", mutant.key());
     }
     match unexplained.len() {
         0 => Ok(()),
@@ -77,13 +80,26 @@ pub fn report(
     }
 }
 
+/// Keys of the mutants that the page has a reason for.
+pub fn reasons(root: &Path) -> Result<BTreeSet<String>> {
+    let page = fs::read_to_string(root.join(PAGE))?;
+    Ok(page.lines().filter_map(reasoned).collect())
+}
+
 /// The key in a row of the table of survivors: file, function, change, reason.
 fn reasoned(line: &str) -> Option<String> {
     let cells: Vec<_> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
-    // A change may itself hold the bar that parts the cells.
-    let [file, function, change @ .., _] = &cells[..] else { return None };
-    file.ends_with(".rs")
-        .then(|| format!("{file} | {function} | {}", change.join(" | ").replace("\\|", "|")))
+    let [file, function, change, reason] = cells[..] else { return None };
+    let plain = |cell: &str| cell.trim_matches('`').replace("\\|", "|");
+    let is_reasoned = plain(file).ends_with(".rs") && !reason.is_empty();
+    is_reasoned.then(|| [file, function, change].map(plain).join(" | "))
+}
+
+/// Such a row, without a reason.
+fn row(mutant: &Mutant) -> String {
+    let cells = [mutant.file_in_src(), &mutant.function, &mutant.change];
+    let cells = cells.map(|cell| format!("`{}`", cell.replace('|', "\\|")));
+    format!("| {} | |", cells.join(" | "))
 }
 
 fn git(root: &Path, format: &str) -> Result<String> {

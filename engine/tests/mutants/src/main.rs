@@ -3,9 +3,11 @@
 //! switched on by an environment variable; of the tests only those run against it that it makes a
 //! difference to. `docs/MUTANTS.md` has the results.
 //!
-//! `trunkline-mutants [--again] [--quick] [ROOM...]`, from anywhere within the repository. `--again`: only
-//! what was not caught last time. `--quick`: without the slow tests and without what must be built by itself, to see what
-//! the quick tests miss.
+//! `trunkline-mutants [--again] [--quick] [--within=SECONDS] [ROOM...]`, from anywhere within the repository.
+//!
+//! - `--again`: only what was not caught last time, or not tried, and has no reason in the page.
+//! - `--quick`: without slow tests, and without mutants that must be built by themselves.
+//! - `--within=SECONDS`: without tests that take longer.
 
 mod copy;
 mod ledger;
@@ -15,7 +17,7 @@ mod sites;
 mod trial;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     error::Error,
     fs,
     path::{Path, PathBuf},
@@ -44,6 +46,9 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let asks_for = |option: &str| arguments.iter().any(|argument| argument == option);
     let (again, quick) = (asks_for("--again"), asks_for("--quick"));
+    let within = arguments.iter().find_map(|argument| argument.strip_prefix("--within="));
+    let within = within.map(|seconds| seconds.parse().map(Duration::from_secs)).transpose()?;
+    let limit = within.unwrap_or(if quick { SLOW } else { ENDLESS });
     let mut rooms: Vec<String> =
         arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
     if rooms.is_empty() {
@@ -67,15 +72,17 @@ fn main() -> Result<()> {
     );
 
     let trials = Trials::new(&programs, copy.engine(), work.join("scratch"));
-    let tests = trials.learn(if quick { SLOW } else { ENDLESS })?;
+    let tests = trials.learn(limit)?;
     println!("{} tests, {} s", tests.len(), started.elapsed().as_secs());
     for test in tests.iter().filter(|test| test.usual > SLOW) {
         println!("slow: {}, {} s", test.name, test.usual.as_secs());
     }
 
     let verdicts = Kept::read(&work.join("verdicts"), &mutants, again)?;
-    let wanted: Vec<&Mutant> =
-        mutants.iter().filter(|mutant| !verdicts.is_decided(mutant)).collect();
+    let reasons = if again { ledger::reasons(&root)? } else { BTreeSet::new() };
+    let is_wanted =
+        |mutant: &&Mutant| !verdicts.is_decided(mutant) && !reasons.contains(&mutant.key());
+    let wanted: Vec<&Mutant> = mutants.iter().filter(is_wanted).collect();
     try_switched(&trials, &tests, &wanted, &verdicts)?;
     println!("{} s", started.elapsed().as_secs());
     if !quick {

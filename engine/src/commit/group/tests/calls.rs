@@ -1,7 +1,6 @@
 //! Who is woken to lead when a file is free again.
 
 use std::{
-    slice::from_ref as one,
     sync::atomic::{AtomicUsize, Ordering},
     task::Wake,
 };
@@ -35,11 +34,12 @@ fn call(targets: &[&[Target]]) -> (Vec<usize>, usize) {
 fn one_is_called_for_each_free_file_and_the_others_sleep_on() {
     let storage = ForgetfulDisk::new().storage();
     let files = files_of(&storage, Path::new("/"), 2);
-    let (a, b) = (append(&files[0], 100, 1), append(&files[1], 100, 1));
-    assert_eq!(call(&[one(&a), one(&a), one(&b)]), (vec![1, 0, 1], 1));
-    assert_eq!(call(&[&[a.clone(), b.clone()], one(&b)]), (vec![1, 0], 1));
+    let both = [append(&files[0], 100, 1), append(&files[1], 100, 1)];
+    let (a, b) = (&both[..1], &both[1..]);
+    assert_eq!(call(&[a, a, b]), (vec![1, 0, 1], 1));
+    assert_eq!(call(&[&both, b]), (vec![1, 0], 1));
     assert!(files[0].lead().is_some());
-    assert_eq!(call(&[one(&a), &[a.clone(), b]]), (vec![0, 1], 1), "the first file is led");
+    assert_eq!(call(&[a, &both]), (vec![0, 1], 1), "the first file is led");
 }
 
 /// Who has what it wants would not lead: the call would be spent on it.
