@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::bench::{Bench, NOW_MS, ROOT, build, one, small};
+use super::bench::{Bench, NOW_MS, ROOT, build, one, small, transactional};
 use crate::{
     io::Open,
     log::{LogConfig, state::STATE_FILE},
-    record::{BatchSettings, Marker, control_batch},
+    record::{Marker, control_batch},
     segment::{SEALS_FILE, Suffix, file_name},
     types::Offset,
 };
@@ -16,13 +16,7 @@ use crate::{
 fn closed_by_kafka() -> Bench {
     let bench = Bench::new(LogConfig { segment_bytes: 300, ..small() });
     for (sequence, value) in ["0", "2", "3"].into_iter().enumerate() {
-        let settings = BatchSettings {
-            producer_id: 3,
-            producer_epoch: 0,
-            base_sequence: sequence as i32,
-            transactional: true,
-            ..Default::default()
-        };
+        let settings = transactional(3, sequence as i32);
         bench.log.append(vec![build(settings, NOW_MS, &[value])], 1).unwrap();
         if value != "2" {
             bench.log.append(vec![control_batch(Marker::Abort, 3, 0, 0, NOW_MS)], 1).unwrap();
@@ -81,13 +75,7 @@ fn what_is_dug_out_of_a_damaged_segment_knows_its_aborted_transactions() {
     let config = LogConfig { segment_bytes: 4_000, index_interval_bytes: 1 << 20, ..small() };
     let bench = Bench::new(config);
     bench.append_each(0..12);
-    let settings = BatchSettings {
-        producer_id: 3,
-        producer_epoch: 0,
-        base_sequence: 0,
-        transactional: true,
-        ..Default::default()
-    };
+    let settings = transactional(3, 0);
     bench.log.append(vec![build(settings, NOW_MS, &["0012"])], 1).unwrap();
     bench.log.append(vec![control_batch(Marker::Abort, 3, 0, 0, NOW_MS)], 1).unwrap();
     bench.append_each(14..17);

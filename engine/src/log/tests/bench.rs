@@ -191,6 +191,17 @@ pub(super) fn batch_of(producer_id: i64, base_sequence: i32, values: &[&str]) ->
     build(settings, NOW_MS, values)
 }
 
+/// Settings of a transactional producer's batch, epoch 0.
+pub(super) fn transactional(producer_id: i64, base_sequence: i32) -> BatchSettings {
+    BatchSettings {
+        producer_id,
+        producer_epoch: 0,
+        base_sequence,
+        transactional: true,
+        ..Default::default()
+    }
+}
+
 pub(super) fn build(settings: BatchSettings, first_ms: i64, values: &[&str]) -> SealedBatch {
     let mut builder = BatchBuilder::new(Vec::new(), settings);
     for (value, timestamp) in values.iter().zip(first_ms..) {

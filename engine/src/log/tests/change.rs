@@ -1,6 +1,6 @@
 //! Truncation, restart and deletion of records.
 
-use super::bench::{Bench, NOW_MS, batch, batch_of, build, partition, read, small};
+use super::bench::{Bench, NOW_MS, batch, batch_of, build, partition, read, small, transactional};
 use crate::{
     io::Loss,
     limits::MAX_LOG_END,
@@ -8,7 +8,7 @@ use crate::{
         AppendError, ChangeError, CommitError, Isolation, LogConfig, PersistError, ReadError,
         commit_all,
     },
-    record::{BatchSettings, Marker, control_batch},
+    record::{Marker, control_batch},
     types::{Durability, Offset},
 };
 
@@ -329,15 +329,8 @@ fn a_checkpoint_does_not_outlive_a_truncation() {
 #[test]
 fn aborted_transactions_above_a_truncation_are_forgotten() {
     let bench = Bench::new(LogConfig { segment_bytes: 1 << 20, ..written() });
-    let transactional = |base_sequence| BatchSettings {
-        producer_id: 3,
-        producer_epoch: 0,
-        base_sequence,
-        transactional: true,
-        ..Default::default()
-    };
     for n in 0..3 {
-        bench.log.append(vec![build(transactional(n), NOW_MS, &["x"])], 1).unwrap();
+        bench.log.append(vec![build(transactional(3, n), NOW_MS, &["x"])], 1).unwrap();
         bench.log.append(vec![control_batch(Marker::Abort, 3, 0, 0, NOW_MS)], 1).unwrap();
     }
     let aborted = |bench: &Bench| {
@@ -355,7 +348,7 @@ fn aborted_transactions_above_a_truncation_are_forgotten() {
     let bench = bench.kill();
     assert_eq!(aborted(&bench), [1, 3]);
     // The index reached the disk, the log's end did not: what was aborted there never was.
-    bench.log.append(vec![build(transactional(2), NOW_MS, &["x"])], 1).unwrap();
+    bench.log.append(vec![build(transactional(3, 2), NOW_MS, &["x"])], 1).unwrap();
     bench.log.append(vec![control_batch(Marker::Abort, 3, 0, 0, NOW_MS)], 1).unwrap();
     assert_eq!(aborted(&bench), [1, 3, 7]);
     let index = bench.log.path().join("00000000000000000000.txnindex");
@@ -373,17 +366,10 @@ fn aborted_transactions_above_a_truncation_are_forgotten() {
 fn a_truncation_opens_the_transactions_again_whose_end_it_takes() {
     for config in [small(), written()] {
         let bench = Bench::new(config);
-        let transactional = |producer_id| BatchSettings {
-            producer_id,
-            producer_epoch: 0,
-            base_sequence: 0,
-            transactional: true,
-            ..Default::default()
-        };
         let append = |batch| bench.log.append(vec![batch], 1).unwrap();
         append(batch(&["0"]));
-        append(build(transactional(3), NOW_MS, &["1"]));
-        append(build(transactional(4), NOW_MS, &["2"]));
+        append(build(transactional(3, 0), NOW_MS, &["1"]));
+        append(build(transactional(4, 0), NOW_MS, &["2"]));
         append(control_batch(Marker::Commit, 3, 0, 0, NOW_MS));
         let stable = || {
             bench.log.commit(bench.log.watermarks().log_end).unwrap();
@@ -401,7 +387,7 @@ fn a_truncation_opens_the_transactions_again_whose_end_it_takes() {
         assert_eq!(stable(), 1);
         bench.log.truncate_to(1).unwrap();
         assert_eq!(stable(), 1);
-        append(build(transactional(3), NOW_MS, &["1"]));
+        append(build(transactional(3, 0), NOW_MS, &["1"]));
         assert_eq!(stable(), 1);
         bench.log.restart_at(7).unwrap();
         assert_eq!(stable(), 7);

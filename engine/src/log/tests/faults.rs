@@ -1,11 +1,11 @@
 //! A full disk, failed syncs and writes, at every operation.
 
-use super::bench::{Bench, NOW_MS, batch, build, small};
+use super::bench::{Bench, NOW_MS, batch, build, small, transactional};
 use crate::{
     error::IoError,
     io::{Loss, Open},
     log::{AppendError, ChangeError, ClosedLog, Isolation, LogConfig},
-    record::{BatchSettings, Marker, control_batch},
+    record::{Marker, control_batch},
     segment::{ScanStart, Segment, scan},
     types::{Durability, Offset},
 };
@@ -130,19 +130,12 @@ fn a_failed_sync_is_final() {
 
 #[test]
 fn no_later_checkpoint_forgets_the_failed_sync_of_an_earlier_one() {
-    let transactional = |base_sequence| BatchSettings {
-        producer_id: 3,
-        producer_epoch: 0,
-        base_sequence,
-        transactional: true,
-        ..Default::default()
-    };
     let mut failed = 0;
     for config in [small(), written(), LogConfig { preallocate: true, ..small() }] {
         for nth in 1..30 {
             let bench = Bench::new(config.clone());
             for number in 0..8 {
-                let data = build(transactional(number), NOW_MS, &["x"]);
+                let data = build(transactional(3, number), NOW_MS, &["x"]);
                 bench.log.append(vec![data], 1).unwrap();
                 bench.log.append(vec![control_batch(Marker::Abort, 3, 0, 0, NOW_MS)], 1).unwrap();
             }

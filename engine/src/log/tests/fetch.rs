@@ -2,13 +2,15 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::bench::{Bench, NOW_MS, ROOT, batch, batch_at, batch_of, build, partition, read, small};
+use super::bench::{
+    Bench, NOW_MS, ROOT, batch, batch_at, batch_of, build, partition, read, small, transactional,
+};
 use crate::{
     io::{Loss, Open},
     log::{
         CommitError, Isolation, LogConfig, ReadError, UnrecoveredLog, commit_all, state::STATE_FILE,
     },
-    record::{BatchSettings, Marker, SealedBatch, control_batch},
+    record::{Marker, SealedBatch, control_batch},
     segment::{SEALS_FILE, Suffix, file_name},
     types::{Durability, Offset, TopicPartition},
 };
@@ -101,13 +103,7 @@ fn consumers_of_a_written_partition_see_what_is_written() {
 #[test]
 fn stable_readers_stop_at_the_first_open_transaction() {
     let bench = Bench::new(written());
-    let settings = BatchSettings {
-        producer_id: 3,
-        producer_epoch: 0,
-        base_sequence: 0,
-        transactional: true,
-        ..Default::default()
-    };
+    let settings = transactional(3, 0);
     bench.append(&["0"]);
     bench.log.append(vec![build(settings, NOW_MS, &["1"])], 1).unwrap();
     bench.append(&["2"]);
@@ -220,13 +216,7 @@ fn many_partitions_share_one_submission_and_errors_stay_apart() {
 
 /// A producer's transactional batch.
 fn of_transaction(producer_id: i64, base_sequence: i32, value: &str) -> SealedBatch {
-    let settings = BatchSettings {
-        producer_id,
-        producer_epoch: 0,
-        base_sequence,
-        transactional: true,
-        ..Default::default()
-    };
+    let settings = transactional(producer_id, base_sequence);
     build(settings, NOW_MS, &[value])
 }
 

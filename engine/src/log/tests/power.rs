@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::bench::{Bench, NOW_MS, batch, batch_at, build, read, small};
+use super::bench::{Bench, NOW_MS, batch, batch_at, build, read, small, transactional};
 use crate::{
     clock::{Clock, ManualClock},
     io::{ForgetfulDisk, Loss},
     limits::MAX_GROUP_BYTES,
     log::{Isolation, LogConfig, PartitionLog},
-    record::{BatchSettings, Marker, control_batch},
+    record::{Marker, control_batch},
     types::{Durability, Offset},
 };
 
@@ -229,19 +229,12 @@ fn what_is_not_committed_never_reaches_further_than_a_group() {
 /// of them, every look-up gives what it gave before.
 #[test]
 fn a_raised_log_start_hides_no_lost_index() {
-    let transactional = |base_sequence| BatchSettings {
-        producer_id: 3,
-        producer_epoch: 0,
-        base_sequence,
-        transactional: true,
-        ..Default::default()
-    };
     for config in [small(), LogConfig { segment_bytes: 2_000, ..small() }] {
         let bench = Bench::new(config);
         let mut next = 0;
         for number in 0..16 {
             let at = NOW_MS + i64::from(number) * 10;
-            let data = build(transactional(number), at, &[&next.to_string()]);
+            let data = build(transactional(3, number), at, &[&next.to_string()]);
             bench.log.append(vec![data], 1).unwrap();
             let between = batch_at(at + 1, &[&(next + 1).to_string()]);
             bench.log.append(vec![between], 1).unwrap();

@@ -11,11 +11,10 @@ use std::{
     time::Duration,
 };
 
-use super::bench::{Bench, NOW_MS, batch, build, one, read, small};
+use super::bench::{Bench, NOW_MS, batch, build, one, read, small, transactional};
 use crate::{
     io::Loss,
     log::{CommitError, Isolation, LogConfig, PartitionLog, ReadError, commit_all},
-    record::BatchSettings,
     types::{Durability, Offset},
 };
 
@@ -62,13 +61,7 @@ fn beside_others(bench: &Bench, work: impl FnOnce() + Send) {
 fn stable_readers_do_not_wait_for_the_appender() {
     let bench = Bench::new(small());
     bench.append_each(0..3);
-    let settings = BatchSettings {
-        producer_id: 3,
-        producer_epoch: 0,
-        base_sequence: 0,
-        transactional: true,
-        ..Default::default()
-    };
+    let settings = transactional(3, 0);
     bench.log.append(vec![build(settings, NOW_MS, &["3"])], 1).unwrap();
     bench.append_each(4..5);
     let found = beside_the_appender(&bench, |log| {

@@ -6,13 +6,12 @@ use trunkline::{
     consumer::{AutoOffsetReset, Consumer, ConsumerOptions, PollError, Seek},
     engine::Engine,
     io::{ForgetfulDisk, Open},
-    options::{EngineOptions, Housekeeping},
     record::{BatchBuilder, BatchSettings, Encoder, NewRecord, SealedBatch},
     topic::{Topic, TopicConfig},
     types::{Offset, TopicPartition},
 };
 
-use super::{ROOT, words};
+use super::{ROOT, engine_on, words};
 
 /// An engine with a topic whose partitions hold this many batches of [`BATCH`] records.
 struct Stage {
@@ -26,11 +25,7 @@ const BATCH: i64 = 5;
 impl Stage {
     fn with_batches(batches: &[i64]) -> Result<Self, String> {
         let disk = ForgetfulDisk::new();
-        let options = EngineOptions::new(ROOT)
-            .storage(disk.storage())
-            .housekeeping(Housekeeping::Manual)
-            .recovery_threads(1);
-        let engine = Engine::open(options).map_err(words)?;
+        let engine = engine_on(&disk.storage())?;
         let config = TopicConfig::default().segment_bytes(1000).retention_ms(-1);
         let topic = engine.create_topic("t", batches.len() as u32, config).map_err(words)?;
         for (log, batches) in topic.partitions().iter().zip(batches) {

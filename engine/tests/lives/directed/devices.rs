@@ -10,16 +10,14 @@ use std::{
 };
 
 use trunkline::{
-    engine::Engine,
     io::{FaultyDisk, ForgetfulDisk, Loss, Verb},
     limits::MAX_GROUP_BYTES,
-    options::{EngineOptions, Housekeeping},
     producer::{ProducerOptions, ProducerRecord, SendError},
     record::BatchSettings,
     topic::TopicConfig,
 };
 
-use super::{ROOT, batch, batch_of, config, open, open_with, words};
+use super::{batch, batch_of, config, engine_on, open, open_with, words};
 
 /// A failed sync in the middle of a roll, then records that are acknowledged, then the power goes.
 pub(super) fn a_sync_fails_at_a_roll() -> Result<(), String> {
@@ -85,11 +83,7 @@ pub(super) fn records_keep_coming() -> Result<(), String> {
     const VALUE: usize = 300;
     let max_block = Duration::from_millis(5);
     let disk = FaultyDisk::new(ForgetfulDisk::new());
-    let options = EngineOptions::new(ROOT)
-        .storage(disk.storage())
-        .housekeeping(Housekeeping::Manual)
-        .recovery_threads(1);
-    let engine = Engine::open(options).map_err(words)?;
+    let engine = engine_on(&disk.storage())?;
     let topic = engine.create_topic("t", 1, TopicConfig::default()).map_err(words)?;
     let options = ProducerOptions::new()
         .batch_size(1 << 10)

@@ -14,8 +14,10 @@ use std::{path::Path, sync::Arc};
 use trunkline::{
     clock::ManualClock,
     commit::Strategy,
+    engine::Engine,
     io::{ForgetfulDisk, Loss, Open, Storage},
     log::{Isolation, LogConfig, LogDir, PartitionLog, RecoveryReport, UnrecoveredLog},
+    options::{EngineOptions, Housekeeping},
     record::{BatchBuilder, BatchSettings, Encoder, NewRecord, SealedBatch},
     segment::SEALS_FILE,
     types::{LeaderEpoch, Offset, TopicName, TopicPartition},
@@ -66,6 +68,15 @@ const HOME: &str = "/data/t-0";
 
 fn config() -> LogConfig {
     LogConfig::default().segment_bytes(400).index_interval_bytes(1).retention_ms(-1)
+}
+
+/// An engine that does nothing of its own accord.
+fn engine_on(storage: &Storage) -> Result<Engine, String> {
+    let options = EngineOptions::new(ROOT)
+        .storage(storage.clone())
+        .housekeeping(Housekeeping::Manual)
+        .recovery_threads(1);
+    Engine::open(options).map_err(words)
 }
 
 /// An open log, alone in its log dir.

@@ -6,14 +6,13 @@ use trunkline::{
     consumer::{AutoOffsetReset, ConsumerOptions},
     engine::Engine,
     io::{ForgetfulDisk, Storage},
-    options::{EngineOptions, Housekeeping},
     producer::{Producer, ProducerOptions, ProducerRecord, SendError},
     record::{BatchSettings, SealedBatch},
     topic::{Topic, TopicConfig},
     types::Offset,
 };
 
-use super::{ROOT, at_every_operation, batch_of, open, words};
+use super::{at_every_operation, batch_of, engine_on, open, words};
 
 const PRODUCER: i64 = 70;
 
@@ -84,11 +83,7 @@ fn numbered(number: i32) -> SealedBatch {
 /// is full for a while, so that batches wait, are tried again and expire.
 pub(super) fn a_buffer_is_used_again() -> Result<(), String> {
     let disk = ForgetfulDisk::new();
-    let options = EngineOptions::new(ROOT)
-        .storage(disk.storage())
-        .housekeeping(Housekeeping::Manual)
-        .recovery_threads(1);
-    let engine = Engine::open(options).map_err(words)?;
+    let engine = engine_on(&disk.storage())?;
     let create = |name| engine.create_topic(name, 1, TopicConfig::default()).unwrap();
     let topics = ["a", "b", "c"].map(create);
     let options = ProducerOptions::new()
