@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 export RUSTC_BOOTSTRAP=1
 target=$(rustc -vV | sed -n 's/^host: //p')
-flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table --cfg fuzzing"
+flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table --cfg fuzzing"
 sanitizer=${SANITIZER-address}
 folder=target/${sanitizer:-plain}
 if [ -n "$sanitizer" ]; then
@@ -13,6 +13,8 @@ if [ -n "$sanitizer" ]; then
   features=
 else
   features=quick
+  # Half as many again in the same time; with a sanitizer it is the sanitizer that counts.
+  export CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 CARGO_PROFILE_RELEASE_PANIC=abort
 fi
 RUSTFLAGS=$flags cargo build -q --release --bins --features "$features" --target "$target" --target-dir "$folder"
 echo "$folder/$target/release"

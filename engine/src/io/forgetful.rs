@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -303,14 +304,16 @@ impl Disk for ForgetfulDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let state = self.on()?;
         let folder = state.tree.folder(state.tree.find(dir)?)?;
-        let describe = |(name, id): (&std::ffi::OsString, &NodeId)| match state.tree.node(*id) {
+        let describe = |(name, id): (&OsStr, NodeId)| match state.tree.node(id) {
             Node::File(file) => Entry {
-                name: name.clone(),
+                name: name.to_owned(),
                 is_dir: false,
                 len: file.content.len(),
                 modified_ms: file.modified_ms,
             },
-            Node::Folder(_) => Entry { name: name.clone(), is_dir: true, len: 0, modified_ms: 0 },
+            Node::Folder(_) => {
+                Entry { name: name.to_owned(), is_dir: true, len: 0, modified_ms: 0 }
+            }
         };
         Ok(folder.now.iter().map(describe).collect())
     }

@@ -9,7 +9,8 @@ use std::{
 use crate::types::Offset;
 
 /// Digits of a base offset in a file's name.
-const DIGITS: usize = 20;
+const DIGITS: usize = ZEROS.len();
+const ZEROS: &str = "00000000000000000000";
 
 /// What a file of a segment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,8 +104,12 @@ impl FileName {
 
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { base_offset, suffix, stage } = self;
-        write!(f, "{base_offset:0DIGITS$}{suffix}{}", stage.as_str())
+        // Not `{:020}`, which writes zero after zero: a recovery makes many names.
+        let digits = self.base_offset.checked_ilog10().map_or(1, |power| power as usize + 1);
+        f.write_str(&ZEROS[digits..])?;
+        write!(f, "{}", self.base_offset)?;
+        f.write_str(self.suffix.as_str())?;
+        f.write_str(self.stage.as_str())
     }
 }
 
@@ -125,6 +130,14 @@ mod tests {
     #[test]
     fn names_go_both_ways() {
         assert_eq!(file_name(42, Suffix::Log), "00000000000000000042.log");
+        for power in 0..19 {
+            for base_offset in [10_i64.pow(power) - 1, 10_i64.pow(power)] {
+                assert_eq!(
+                    file_name(base_offset, Suffix::Index),
+                    format!("{base_offset:020}.index")
+                );
+            }
+        }
         for suffix in Suffix::ALL {
             for stage in [Stage::Live, Stage::Cleaned, Stage::Swap, Stage::Deleted] {
                 let name = FileName { base_offset: Offset::MAX, suffix, stage };

@@ -1,11 +1,12 @@
 //! Folders and files of a simulated disk: names as they are, and as they are on the device.
 
 use std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
+    cmp::Ordering,
+    ffi::OsStr,
     io::{self, ErrorKind},
     os::unix::ffi::OsStrExt,
     path::Path,
+    sync::Arc,
 };
 
 use fastrand::Rng;
@@ -45,15 +46,56 @@ pub(super) struct Folder {
     unsynced: Vec<Change>,
 }
 
-type Names = BTreeMap<OsString, NodeId>;
+/// The names of a folder, in their order: few, and often copied.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names(Vec<(Name, NodeId)>);
+
+type Name = Arc<OsStr>;
 
 #[derive(Debug, Clone)]
 enum Change {
-    Link(OsString, NodeId),
-    Unlink(OsString),
+    Link(Name, NodeId),
+    Unlink(Name),
     /// Within one folder a rename is atomic. From folder to folder it is a link here and an unlink
     /// there, each durable with its own folder.
-    Rename(OsString, OsString),
+    Rename(Name, Name),
+}
+
+impl Names {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&OsStr, NodeId)> {
+        self.0.iter().map(|(name, id)| (&**name, *id))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn get(&self, name: &OsStr) -> Option<NodeId> {
+        self.search(name).ok().map(|at| self.0[at].1)
+    }
+
+    fn insert(&mut self, name: &Name, id: NodeId) {
+        match self.search(name) {
+            Ok(at) => self.0[at].1 = id,
+            Err(at) => self.0.insert(at, (Arc::clone(name), id)),
+        }
+    }
+
+    fn remove(&mut self, name: &OsStr) -> Option<NodeId> {
+        self.search(name).ok().map(|at| self.0.remove(at).1)
+    }
+
+    fn search(&self, name: &OsStr) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| compare(known.as_bytes(), name.as_bytes()))
+    }
+}
+
+/// As slices compare, eight bytes at a time: names of segments differ late, and a fuzzer looks at each
+/// `memcmp` for something to learn.
+fn compare(left: &[u8], right: &[u8]) -> Ordering {
+    let eights = left.as_chunks::<8>().0.iter().zip(right.as_chunks::<8>().0);
+    let same = 8 * eights.take_while(|(left, right)| left == right).count();
+    left[same..].iter().cmp(&right[same..])
 }
 
 impl Folder {
@@ -79,14 +121,14 @@ impl Folder {
 fn apply(names: &mut Names, change: &Change) {
     match change {
         Change::Link(name, node) => {
-            names.insert(name.clone(), *node);
+            names.insert(name, *node);
         }
         Change::Unlink(name) => {
             names.remove(name);
         }
         Change::Rename(from, to) => {
             if let Some(node) = names.remove(from) {
-                names.insert(to.clone(), node);
+                names.insert(to, node);
             }
         }
     }
@@ -101,7 +143,7 @@ impl Tree {
     pub(super) fn find(&self, path: &Path) -> io::Result<NodeId> {
         let mut node = ROOT;
         for name in names(path) {
-            node = *self.folder(node)?.now.get(name?).ok_or(ErrorKind::NotFound)?;
+            node = self.folder(node)?.now.get(name?).ok_or(ErrorKind::NotFound)?;
         }
         Ok(node)
     }
@@ -155,7 +197,7 @@ impl Tree {
 
     fn create(&mut self, folder: NodeId, name: &OsStr, node: Node) -> io::Result<NodeId> {
         let id = self.nodes.len();
-        self.folder_mut(folder)?.change(Change::Link(name.to_owned(), id));
+        self.folder_mut(folder)?.change(Change::Link(name.into(), id));
         self.nodes.push(Some(node));
         Ok(id)
     }
@@ -176,7 +218,7 @@ impl Tree {
 
     fn unlink(&mut self, path: &Path) -> io::Result<()> {
         let (folder, name) = self.place(path)?;
-        self.folder_mut(folder)?.change(Change::Unlink(name.to_owned()));
+        self.folder_mut(folder)?.change(Change::Unlink(name.into()));
         Ok(())
     }
 
@@ -195,11 +237,11 @@ impl Tree {
         }
         let ((old_folder, old_name), (folder, name)) = (self.place(from)?, self.place(to)?);
         if old_folder == folder {
-            let change = Change::Rename(old_name.to_owned(), name.to_owned());
+            let change = Change::Rename(old_name.into(), name.into());
             self.folder_mut(folder)?.change(change);
         } else {
-            self.folder_mut(folder)?.change(Change::Link(name.to_owned(), node));
-            self.folder_mut(old_folder)?.change(Change::Unlink(old_name.to_owned()));
+            self.folder_mut(folder)?.change(Change::Link(name.into(), node));
+            self.folder_mut(old_folder)?.change(Change::Unlink(old_name.into()));
         }
         Ok(replaced.filter(|replaced| self.file(*replaced).is_ok()))
     }
@@ -239,7 +281,7 @@ impl Tree {
                     let folder = folder.survivor(kept);
                     // A file that was moved from folder to folder may have kept both names.
                     let known = |id: &NodeId| survivors.nodes[*id].is_none();
-                    open.extend(folder.now.values().copied().filter(known));
+                    open.extend(folder.now.iter().map(|(_, id)| id).filter(known));
                     Node::Folder(folder)
                 }
             };
@@ -273,4 +315,22 @@ fn names(path: &Path) -> impl Iterator<Item = io::Result<&OsStr>> {
         b".." => Err(ErrorKind::InvalidInput.into()),
         name => Ok(OsStr::from_bytes(name)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_as_slices_are() {
+        let names =
+            ["", "a", "b", "12345678", "12345678a", "1234567", "12345678aaaaaaaab", "12345679"];
+        for (left, right) in names.iter().flat_map(|left| names.map(|right| (left, right))) {
+            assert_eq!(
+                compare(left.as_bytes(), right.as_bytes()),
+                left.cmp(&right),
+                "{left} {right}"
+            );
+        }
+    }
 }
