@@ -17,7 +17,7 @@ use trunkline::{
     record::{Batch, BatchBuilder, BatchSettings, Codec, Compression, Encoder, NewRecord},
     types::{TopicName, TopicPartition},
 };
-use trunkline_fuzz::{FOLDER_FILES, push_file};
+use trunkline_fuzz::{FOLDER_FILES, FolderSettings, push_file};
 
 const FIXTURES: &str = "../engine/tests/interop/fixtures";
 /// Larger seeds slow every run down.
@@ -49,8 +49,8 @@ fn folders() -> Result<(), Box<dyn Error>> {
             let disk = ForgetfulDisk::new();
             write_folder(&disk, Compression::new(codec), closed)?;
             for ours in [true, false] {
-                // Checksums put right, dense indexes, a power cut at the end.
-                let mut input = vec![0b10_0011 | (number as u8 & 1) << 3];
+                let change = (4 * number + 2 * usize::from(closed) + usize::from(ours)) as u8;
+                let mut input = FolderSettings::seed(number == 1, change).to_vec();
                 let storage = disk.storage();
                 for (file, name) in FOLDER_FILES.iter().enumerate() {
                     let is_ours = name.contains("trunkline-");

@@ -4,8 +4,10 @@
 use std::cell::RefCell;
 
 use trunkline::{
+    io::Loss,
     limits::{BATCH_HEADER, LOG_OVERHEAD},
     record::{Attributes, Batch, BatchHeader, Decoder, NO_PRODUCER},
+    types::Offset,
 };
 
 #[cfg(feature = "quick")]
@@ -57,7 +59,7 @@ pub fn right_the_batches(mut log: &mut [u8]) {
 }
 
 /// The files of the target `recover_folder`, in the log dir `/data` with the partition `t-0`.
-pub const FOLDER_FILES: [&str; 16] = [
+pub const FOLDER_FILES: [&str; 21] = [
     "t-0/00000000000000000000.log",
     "t-0/00000000000000000000.index",
     "t-0/00000000000000000000.timeindex",
@@ -74,7 +76,89 @@ pub const FOLDER_FILES: [&str; 16] = [
     "log-start-offset-checkpoint",
     ".kafka_cleanshutdown",
     "t-0/00000000000000000000.log.swap",
+    "t-0/00000000000000000003.log",
+    "t-0/00000000000000000003.index",
+    "t-0/00000000000000000003.timeindex",
+    "t-0/00000000000000000002.txnindex",
+    "replication-offset-checkpoint",
 ];
+
+/// How the target `recover_folder` opens a log dir, and what it does with it: a byte of settings, one for
+/// what is done and how it ends, one for where.
+pub struct FolderSettings([u8; 3]);
+
+impl FolderSettings {
+    /// Takes them off the front.
+    pub fn split_from(input: &[u8]) -> Option<(Self, &[u8])> {
+        let (settings, rest) = input.split_first_chunk()?;
+        Some((Self(*settings), rest))
+    }
+
+    /// For a seed: checksums put right, dense indexes, a power cut at the end.
+    pub fn seed(is_written: bool, change: u8) -> [u8; 3] {
+        [0b11 | u8::from(is_written) << 3, change, 2]
+    }
+
+    /// Checksums are put right.
+    pub fn rights(&self) -> bool {
+        self.is_set(0)
+    }
+
+    /// Also in files that only the engine writes.
+    pub fn rights_ours(&self) -> bool {
+        self.is_set(6)
+    }
+
+    /// Each batch has its index entry.
+    pub fn is_dense(&self) -> bool {
+        self.is_set(1)
+    }
+
+    /// Offsets may be missing.
+    pub fn is_compacted(&self) -> bool {
+        self.is_set(2)
+    }
+
+    /// Appends are not durable by themselves.
+    pub fn is_written(&self) -> bool {
+        self.is_set(3)
+    }
+
+    /// Damage is cut off at once.
+    pub fn cuts_damage(&self) -> bool {
+        self.is_set(4)
+    }
+
+    /// The log is closed before all ends.
+    pub fn closes(&self) -> bool {
+        self.is_set(5)
+    }
+
+    /// Which change is made.
+    pub fn change(&self) -> u8 {
+        self.0[1] % 8
+    }
+
+    /// What the power cut takes at the end; `None`: the process is killed.
+    pub fn loss(&self) -> Option<Loss> {
+        let seed = u64::from(self.0[1] >> 3);
+        match seed % 4 {
+            0 => Some(Loss::Everything),
+            1 => None,
+            2 => Some(Loss::Random(seed)),
+            _ => Some(Loss::Sectors(seed)),
+        }
+    }
+
+    /// How far from the log start a change is made.
+    pub fn distance(&self) -> Offset {
+        i64::from(self.0[2].cast_signed())
+    }
+
+    fn is_set(&self, bit: u8) -> bool {
+        self.0[0] >> bit & 1 == 1
+    }
+}
 
 /// Names a file of [`FOLDER_FILES`] (its number, then the length of its bytes in two), and the bytes.
 pub fn push_file(input: &mut Vec<u8>, file: usize, bytes: &[u8]) {

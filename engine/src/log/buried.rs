@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     io::{File, Open, SyncKind},
-    segment::{Scan, ScanStart, Scanner, SegmentSet, Suffix, file_path, scan},
+    segment::{OffsetRule, Scan, ScanStart, Scanner, SegmentSet, Suffix, file_path, scan},
     types::Offset,
 };
 
@@ -38,7 +38,8 @@ impl UnrecoveredLog {
         let following = folder.logs.get(place + 1).map(|(following, _)| *following);
         let (gaps_allowed, deleted) = (self.config.compacted, self.deleted_below());
         let is_deleted = following.is_some_and(|following| following <= deleted);
-        let mut scanner = Scanner::new(file, base, start.position, len, gaps_allowed)?;
+        let rule = OffsetRule { base, end: following.unwrap_or(Offset::MAX), gaps_allowed };
+        let mut scanner = Scanner::new(file, rule, start.position, len)?;
         let mut live = None;
         let found = loop {
             let found = scanner.advance(start, deleted)?;
@@ -78,7 +79,7 @@ impl UnrecoveredLog {
         // All that stands behind tells what it is.
         let (position, expected_offset) = (found.valid_end, found.next_offset);
         let from = ScanStart { position, expected_offset };
-        Ok(Some(scan(file, base, from, len, gaps_allowed, |_, _| {})?))
+        Ok(Some(scan(file, rule, from, len, |_, _| {})?))
     }
 
     /// Copies the segment at `place` from `live` on into one of its own, durably. Both are there until

@@ -16,8 +16,8 @@ use crate::{
     error::Corruption,
     io::{Open, SyncKind},
     segment::{
-        ActiveSegment, Damage, SEALS_FILE, Scan, ScanStart, Seals, Segment, SegmentError, Suffix,
-        Trust, file_path,
+        ActiveSegment, Damage, OffsetRule, SEALS_FILE, Scan, ScanStart, Seal, Seals, Segment,
+        SegmentError, Suffix, Trust, file_path,
     },
     types::{Durability, Offset},
 };
@@ -227,7 +227,9 @@ impl UnrecoveredLog {
         before: &[Arc<Segment>],
         checked: &Checked,
     ) -> Result<ActiveSegment, OpenError> {
-        let (mut active, mut believed) = self.open_segment(base, seals)?;
+        // A seal that says otherwise than the batches, which are read by now, is wrong.
+        let seal = seals.get(base).filter(|seal| seal.next_offset == checked.next);
+        let (mut active, mut believed) = self.open_segment(base, seal)?;
         if checked.is_unearthed(base) {
             believed = base;
         }
@@ -239,11 +241,11 @@ impl UnrecoveredLog {
     fn open_segment(
         &self,
         base: Offset,
-        seals: &Seals,
+        seal: Option<&Seal>,
     ) -> Result<(ActiveSegment, Offset), OpenError> {
         let open =
             |trust| ActiveSegment::open(self.storage(), &self.path, base, &self.options, trust);
-        match open(seals.get(base).map_or(Trust::Indexes, Trust::Seal)) {
+        match open(seal.map_or(Trust::Indexes, Trust::Seal)) {
             Err(SegmentError::Corrupt(corruption)) => {
                 tracing::warn!(%corruption, "the indexes are made anew from the log");
                 Ok((open(Trust::Nothing)?, base))
@@ -330,7 +332,8 @@ impl UnrecoveredLog {
             recovery_point: start.recovery_point,
             durable_end: start.recovery_point,
             high_watermark: start.high_watermark.unwrap_or(0).max(log_start),
-            log_end: start.recovery_point,
+            // At or behind the log start, or it would speak of a cut that goes through it.
+            log_end: start.recovery_point.max(log_start),
             epochs_crc: None,
         });
         // Without a state of ours Kafka's checkpoint stands as it was found, which may be higher.
@@ -367,9 +370,14 @@ impl UnrecoveredLog {
             }
             let file = file_path(&self.path, *base, Suffix::Log);
             let file = self.storage().open(&file, Open::Direct)?;
-            let gaps_allowed = self.config.compacted;
-            let valid_end = survey(&file, *base, *len, gaps_allowed, &mut end, &mut ranges)?;
-            let next = folder.logs.get(place + 1).map_or(end, |(next, _)| *next);
+            let following = folder.logs.get(place + 1).map(|(next, _)| *next);
+            let rule = OffsetRule {
+                base: *base,
+                end: following.unwrap_or(Offset::MAX),
+                gaps_allowed: self.config.compacted,
+            };
+            let valid_end = survey(&file, rule, *len, &mut end, &mut ranges)?;
+            let next = following.unwrap_or(end);
             if *len > 0 {
                 sealed.push(self.sealed(*base, valid_end, next, seals));
             }
@@ -394,8 +402,11 @@ impl UnrecoveredLog {
         }
         let exists = folder.logs.iter().any(|(other, len)| *other == base && *len == 0);
         // Nothing is aborted in an empty segment.
-        let active =
-            if exists { self.open_segment(base, seals)?.0 } else { self.new_segment(base)? };
+        let active = if exists {
+            self.open_segment(base, seals.get(base))?.0
+        } else {
+            self.new_segment(base)?
+        };
         Ok((active, ranges))
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     error::{Corruption, IoError},
     io::{File, Open, Storage, SyncKind},
     limits::MAX_GROUP_BYTES,
-    segment::{Damage, ScanStart, Scanner, SegmentError, Suffix, file_name, file_path},
+    segment::{Damage, OffsetRule, ScanStart, Scanner, SegmentError, Suffix, file_name, file_path},
     types::{Durability, Offset},
 };
 
@@ -66,17 +66,17 @@ impl DamagedRange {
     }
 }
 
-/// Finds all damage in the segment at `base`, of `len` bytes: reads it once. Gives the byte behind its last
-/// batch; `end` rises to the offset there.
+/// Finds all damage in a segment of `len` bytes: reads it once. Gives the byte behind its last batch;
+/// `end` rises to the offset there.
 pub(super) fn survey(
     file: &File,
-    base: Offset,
+    rule: OffsetRule,
     len: u64,
-    gaps_allowed: bool,
     end: &mut Offset,
     ranges: &mut Vec<DamagedRange>,
 ) -> Result<u64, SegmentError> {
-    let mut scanner = Scanner::new(file, base, 0, len, gaps_allowed)?;
+    let base = rule.base;
+    let mut scanner = Scanner::new(file, rule, 0, len)?;
     let mut start = ScanStart { position: 0, expected_offset: base };
     let mut valid_end = 0;
     loop {

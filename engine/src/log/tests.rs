@@ -11,6 +11,7 @@ mod device;
 mod ends;
 mod faults;
 mod fetch;
+mod forged;
 mod places;
 mod power;
 mod recovery;

@@ -40,7 +40,7 @@ pub use error::SegmentError;
 pub use name::{FileName, Stage, Suffix, file_name, file_path};
 pub use offset_index::{OffsetEntry, OffsetIndex};
 pub use reopen::Trust;
-pub use scan::{Damage, Scan, ScanStart, Scanner, scan};
+pub use scan::{Damage, OffsetRule, Scan, ScanStart, Scanner, scan};
 pub use seal::{SEALS_FILE, Seal, Seals};
 pub use segment::Segment;
 pub use set::SegmentSet;

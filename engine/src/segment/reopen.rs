@@ -96,12 +96,21 @@ impl ActiveSegment {
             }
             _ => {
                 let last = if loaded { confirmed_entries(&segment, &view)? } else { None };
-                if last.is_none() {
-                    segment.options().metrics.index_rebuilds.add(1);
-                    segment = segment.with_tables(Tables::new(base_offset));
-                    on_disk = (0, 0);
+                let caught_up = match &last {
+                    Some(last) => catch_up(&segment, &view, last, &mut rule)?,
+                    None => None,
+                };
+                match caught_up {
+                    Some(next_offset) => next_offset,
+                    None => {
+                        segment.options().metrics.index_rebuilds.add(1);
+                        segment = segment.with_tables(Tables::new(base_offset));
+                        on_disk = (0, 0);
+                        rule = IndexRule::new(segment.options());
+                        let nothing = LastEntries::default();
+                        catch_up(&segment, &view, &nothing, &mut rule)?.unwrap_or(base_offset)
+                    }
                 }
-                catch_up(&segment, &view, &last.unwrap_or_default(), &mut rule)?
             }
         };
         if view.next_offset == Offset::MAX {
@@ -155,15 +164,17 @@ fn confirmed_entries(segment: &Segment, view: &View) -> Result<Option<LastEntrie
 }
 
 /// Walks from the last entries to the end, adds the entries that are due, and gives the offset behind
-/// the last batch. A damaged batch is left to its readers, and timestamps are taken from none behind
+/// the last batch; `None` where no batch begins at the last entry (what looks like one there is part of
+/// another). A damaged batch is left to its readers, and timestamps are taken from none behind
 /// it; but where the last one is damaged the log has no known end.
 fn catch_up(
     segment: &Segment,
     view: &View,
     last: &LastEntries,
     rule: &mut IndexRule,
-) -> Result<Offset, SegmentError> {
+) -> Result<Option<Offset>, SegmentError> {
     let tables = segment.live_tables();
+    let mut is_met = last.offset.is_none();
     let indexed = last.offset.map_or(0, |entry| entry.position);
     let start = last.time.map_or(0, |(_, position)| position).min(indexed);
     let mut next_offset = segment.base_offset();
@@ -171,6 +182,7 @@ fn catch_up(
     let mut damaged = false;
     for item in Headers::new(segment, *view, start) {
         let (position, header) = item?;
+        is_met |= position == indexed;
         let is_last = position + header.total_bytes() as u64 >= view.len;
         match segment.check_batch(position, &header) {
             Err(SegmentError::Corrupt(error)) if !is_last => {
@@ -191,7 +203,7 @@ fn catch_up(
         next_offset = header.next_offset();
     }
     if let Some(entry) = last.offset.filter(|_| twin!(EndFromIndex)) {
-        return Ok(entry.last_offset + 1);
+        return Ok(Some(entry.last_offset + 1));
     }
-    Ok(next_offset)
+    Ok(is_met.then_some(next_offset))
 }

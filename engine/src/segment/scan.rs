@@ -67,18 +67,28 @@ impl Damage {
     }
 }
 
-/// Reads the batches of the segment at `base_offset` from `from` up to byte `until`, checks each one's
-/// CRC and that offsets continue (with `gaps_allowed`: that they rise), and hands it to `on_batch`
-/// with its position. Reads by chunks; a length field is believed no further than the file goes.
+/// Which offsets the batches of a segment may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetRule {
+    /// Base offset of the segment.
+    pub base: Offset,
+    /// Base offset of the next segment, which no batch reaches; [`Offset::MAX`] where there is none.
+    pub end: Offset,
+    /// They rise; otherwise they continue, too.
+    pub gaps_allowed: bool,
+}
+
+/// Reads the batches of a segment from `from` up to byte `until`, checks each one's CRC and that offsets
+/// are as `rule` says, and hands it to `on_batch` with its position. Reads by chunks; a length field is
+/// believed no further than the file goes.
 pub fn scan(
     file: &File,
-    base_offset: Offset,
+    rule: OffsetRule,
     from: ScanStart,
     until: u64,
-    gaps_allowed: bool,
     mut on_batch: impl FnMut(u64, &Batch<'_>),
 ) -> Result<Scan, SegmentError> {
-    let mut scanner = Scanner::new(file, base_offset, from.position, until, gaps_allowed)?;
+    let mut scanner = Scanner::new(file, rule, from.position, until)?;
     scanner.run(from, Search { latest: Offset::MAX, first: false }, &mut on_batch)
 }
 
@@ -88,8 +98,7 @@ pub struct Scanner<'a> {
     file: &'a File,
     window: Window<'a>,
     until: u64,
-    base_offset: Offset,
-    gaps_allowed: bool,
+    rule: OffsetRule,
     /// Bytes that the searches may still checksum in vain.
     budget: u64,
 }
@@ -104,19 +113,13 @@ struct Search {
 }
 
 impl<'a> Scanner<'a> {
-    /// Of the segment at `base_offset`, from byte `from` up to byte `until`.
-    pub fn new(
-        file: &'a File,
-        base_offset: Offset,
-        from: u64,
-        until: u64,
-        gaps_allowed: bool,
-    ) -> Result<Self, IoError> {
+    /// Of a segment from byte `from` up to byte `until`.
+    pub fn new(file: &'a File, rule: OffsetRule, from: u64, until: u64) -> Result<Self, IoError> {
         let until = until.min(file.len()?);
         let searched = until.saturating_sub(from);
         let budget = FREE_CHECKSUM_BYTES.saturating_add(searched.saturating_mul(4));
         let window = Window::new(file, until);
-        Ok(Self { file, window, until, base_offset, gaps_allowed, budget })
+        Ok(Self { file, window, until, rule, budget })
     }
 
     /// As [`scan`], but of what stands behind a damage no more is said than where the first batch stands,
@@ -135,8 +138,7 @@ impl<'a> Scanner<'a> {
         on_batch: &mut dyn FnMut(u64, &Batch<'_>),
     ) -> Result<Scan, SegmentError> {
         let (until, expected) = (self.until, from.expected_offset);
-        let mut place =
-            Place { base_offset: self.base_offset, expected, gaps_allowed: self.gaps_allowed };
+        let mut place = Place { rule: self.rule, expected };
         let mut position = from.position;
         while position < until {
             match batch_at(&mut self.window, self.file.path(), position, until, place)? {
@@ -158,24 +160,27 @@ impl<'a> Scanner<'a> {
 /// What a batch must fulfil to continue the log.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    base_offset: Offset,
+    rule: OffsetRule,
     expected: Offset,
-    gaps_allowed: bool,
 }
 
 impl Place {
-    fn continues(self, header: &BatchHeader) -> bool {
-        if self.gaps_allowed {
-            self.may_follow(header)
-        } else {
-            header.base_offset == self.expected
+    /// Why a batch does not continue the log: what is wrong, expected and found.
+    fn refuses(self, header: &BatchHeader) -> Option<(&'static str, String, Offset)> {
+        let Self { rule, expected } = self;
+        let is_next = header.base_offset == expected;
+        if !(is_next || rule.gaps_allowed && self.may_follow(header)) {
+            return Some(("base offset", expected.to_string(), header.base_offset));
         }
+        (header.last_offset() >= rule.end).then(|| {
+            ("last offset", format!("a batch below offset {}", rule.end), header.last_offset())
+        })
     }
 
     /// Whether the batch can stand somewhere behind.
     fn may_follow(self, header: &BatchHeader) -> bool {
         header.base_offset >= self.expected
-            && header.last_offset() - self.base_offset <= MAX_RELATIVE_OFFSET
+            && header.last_offset() - self.rule.base <= MAX_RELATIVE_OFFSET
     }
 }
 
@@ -204,11 +209,12 @@ fn batch_at<'w>(
         Ok(batch) => batch,
         Err(error) => return Ok(Err(error.into_corruption(path, position))),
     };
-    if !place.continues(batch.header()) {
-        let found = batch.header().base_offset;
-        return Ok(Err(Corruption::new(path, position, "base offset", place.expected, found)));
-    }
-    Ok(Ok(batch))
+    Ok(match place.refuses(batch.header()) {
+        Some((what, expected, found)) => {
+            Err(Corruption::new(path, position, what, expected, found))
+        }
+        None => Ok(batch),
+    })
 }
 
 impl Scanner<'_> {

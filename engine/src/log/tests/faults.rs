@@ -6,7 +6,7 @@ use crate::{
     io::{Loss, Open},
     log::{AppendError, ChangeError, ClosedLog, Isolation, LogConfig},
     record::{Marker, control_batch},
-    segment::{ScanStart, Segment, scan},
+    segment::{OffsetRule, ScanStart, Segment, scan},
     types::{Durability, Offset},
 };
 
@@ -161,8 +161,9 @@ fn no_later_checkpoint_forgets_the_failed_sync_of_an_earlier_one() {
             assert_eq!(markers, expected, "{nth}: {:?}", bench.report);
             for segment in bench.log.segments.load().iter() {
                 let file = bench.storage().open(segment.path(), Open::Read).unwrap();
-                let scan =
-                    scan(&file, segment.base_offset(), whole(segment), u64::MAX, false, |_, _| {});
+                let (base, end) = (segment.base_offset(), Offset::MAX);
+                let rule = OffsetRule { base, end, gaps_allowed: false };
+                let scan = scan(&file, rule, whole(segment), u64::MAX, |_, _| {});
                 assert_eq!(scan.unwrap().damage, None, "{nth}: {}", segment.path().display());
             }
         }

@@ -220,7 +220,7 @@ fn damage(bytes: &[u8], gaps_allowed: bool) -> Damage {
     let path = file_path(&folder.dir, 0, Suffix::Log);
     let file = folder.storage.open(&path, Open::Read).unwrap();
     let start = ScanStart { position: 0, expected_offset: 0 };
-    let found = scan(&file, 0, start, u64::MAX, gaps_allowed, |_, _| {}).unwrap();
+    let found = scan(&file, rule(gaps_allowed), start, u64::MAX, |_, _| {}).unwrap();
     found.damage.expect("it is damaged")
 }
 

@@ -93,3 +93,7 @@ impl Folder {
 fn headers(segment: &Segment) -> Vec<(u64, BatchHeader)> {
     segment.headers(0).collect::<Result<_, _>>().unwrap()
 }
+
+fn rule(gaps_allowed: bool) -> super::OffsetRule {
+    super::OffsetRule { base: 0, end: Offset::MAX, gaps_allowed }
+}

@@ -29,7 +29,7 @@ impl Log {
         let file = self.folder.storage.open(&path, Open::Read).unwrap();
         let start = ScanStart { position: 0, expected_offset: 0 };
         let mut seen = 0;
-        let found = scan(&file, 0, start, u64::MAX, gaps_allowed, |position, batch| {
+        let found = scan(&file, rule(gaps_allowed), start, u64::MAX, |position, batch| {
             assert_eq!(position, seen);
             seen += batch.bytes().len() as u64;
         });
@@ -55,11 +55,11 @@ fn a_scan_begins_and_ends_where_it_is_told() {
     let start = ScanStart { position: log.starts[4], expected_offset: 8 };
     let mut bases = Vec::new();
     let on_batch = |_, batch: &crate::record::Batch<'_>| bases.push(batch.header().base_offset);
-    let found = scan(&file, 0, start, log.starts[7], false, on_batch).unwrap();
+    let found = scan(&file, rule(false), start, log.starts[7], on_batch).unwrap();
     assert_eq!(found, Scan { valid_end: log.starts[7], next_offset: 14, damage: None });
     assert_eq!(bases, [8, 10, 12]);
     let start = ScanStart { position: log.starts[4], expected_offset: 9 };
-    let found = scan(&file, 0, start, u64::MAX, false, |_, _| ()).unwrap();
+    let found = scan(&file, rule(false), start, u64::MAX, |_, _| ()).unwrap();
     let damage = found.damage.unwrap();
     assert_eq!((damage.corruption.what, damage.corruption.found.as_str()), ("base offset", "8"));
     assert_eq!(damage.resumes_at.map(|(position, _)| position), Some(log.starts[5]));

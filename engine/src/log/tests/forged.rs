@@ -1,0 +1,142 @@
+//! Files that contradict each other although their checksums are right: a segment of another log, a
+//! checkpoint of another day. Found by fuzzing; what is wrong is said, and the log goes on or refuses.
+
+use std::path::Path;
+
+use super::bench::{Bench, NOW_MS, ROOT, batch, one, partition, small};
+use crate::{
+    io::{Open, SyncKind},
+    log::{
+        LogConfig,
+        checkpoint::{LOG_STARTS, RECOVERY_POINTS, remove_clean_shutdown, write_offsets},
+        state::STATE_FILE,
+    },
+    record::{BatchBuilder, BatchHeader, BatchSettings, Encoder, NewRecord},
+    segment::{SEALS_FILE, Suffix, file_path},
+    types::{Durability, Offset},
+};
+
+/// Ten batches, five a segment, closed.
+fn closed() -> Bench {
+    let bench = Bench::new(LogConfig { segment_bytes: 5 * one(), ..small() });
+    bench.append_each(0..10);
+    bench.close();
+    assert_eq!(bench.bases(), [0, 5]);
+    bench
+}
+
+/// What tells an engine of its own log is lost.
+fn forget_state(bench: &Bench) {
+    bench.storage().remove_file(&Path::new(ROOT).join(STATE_FILE)).unwrap();
+}
+
+/// Changes the header of the batch at `offset` and puts its checksum right.
+fn forge(bench: &Bench, offset: Offset, change: impl Fn(&mut BatchHeader)) {
+    let base = offset / 5 * 5;
+    let path = file_path(bench.log.path(), base, Suffix::Log);
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    let position = (offset - base) as u64 * one();
+    let mut bytes = file.read_exact_at(position, one() as usize).unwrap();
+    let mut header = BatchHeader::parse(&bytes).unwrap();
+    change(&mut header);
+    header.write(&mut bytes);
+    header.crc = crc32c::crc32c(&bytes[21..]);
+    header.write(&mut bytes);
+    file.write_at(position, bytes).unwrap();
+    file.sync(SyncKind::All).unwrap();
+}
+
+/// It panicked: the producers' state reached beyond the log end.
+#[test]
+fn a_batch_that_reaches_into_the_next_segment_is_damage() {
+    for offset in [3, 4] {
+        let bench = closed();
+        forget_state(&bench);
+        let points = Path::new(ROOT).join(RECOVERY_POINTS);
+        bench.storage().remove_file(&points).unwrap();
+        forge(&bench, offset, |header| header.last_offset_delta = 100);
+        let bench = bench.kill();
+        let damage = bench.log.damage();
+        let [first, ..] = &damage[..] else { panic!("{:?}", bench.report) };
+        assert_eq!((first.corruption.what, first.offset), ("last offset", offset));
+        assert_eq!(first.corruption.expected, "a batch below offset 5");
+        assert!(bench.log.append(vec![batch(&["0010"])], 1).is_err());
+        bench.log.cut_damage().unwrap().expect("something is cut");
+        let end = bench.append_each(offset..offset + 2);
+        assert_eq!(bench.kill().offsets(), (0..end).collect::<Vec<_>>());
+    }
+}
+
+/// The batch was checked and counted, and then nobody could read it.
+#[test]
+fn a_seal_that_says_otherwise_than_the_batches_is_not_believed() {
+    let bench = closed();
+    forget_state(&bench);
+    remove_clean_shutdown(&bench.storage(), Path::new(ROOT)).unwrap();
+    forge(&bench, 9, |header| header.last_offset_delta = 10);
+    let bench = bench.kill();
+    assert!(!bench.report.clean && bench.report.damage.is_empty(), "{:?}", bench.report);
+    assert_eq!(bench.log.watermarks().log_end, 20);
+    assert_eq!(bench.offsets(), (0..10).collect::<Vec<_>>());
+    assert_eq!(bench.append(&["0020"]), 21);
+    bench.log.commit(21).unwrap();
+    assert_eq!(bench.kill().offsets(), (0..10).chain([20]).collect::<Vec<_>>());
+}
+
+/// What the first recovery noted about a cut was taken for one that goes through the log start, and
+/// the next open missed what had been deleted.
+#[test]
+fn a_log_start_without_a_recovery_point_outlives_a_cut() {
+    let bench = closed();
+    let (storage, root) = (bench.storage(), Path::new(ROOT));
+    forget_state(&bench);
+    storage.remove_file(&bench.log.path().join(SEALS_FILE)).unwrap();
+    storage.remove_file(&root.join(RECOVERY_POINTS)).unwrap();
+    write_offsets(&storage, &root.join(LOG_STARTS), &[(partition(), 5)].into()).unwrap();
+    let open = |base| storage.open(&file_path(bench.log.path(), base, Suffix::Log), Open::Write);
+    open(0).unwrap().set_len(0).unwrap();
+    let torn = open(5).unwrap();
+    torn.set_len(5 * one() - 1).unwrap();
+    let config = LogConfig { durability: Durability::Written, ..bench.config.clone() };
+    let bench = Bench { config, ..bench }.kill();
+    assert!(bench.report.cut.is_some(), "{:?}", bench.report);
+    assert_eq!(bench.offsets(), (5..9).collect::<Vec<_>>());
+    bench.append_each(9..11);
+    assert_eq!(bench.kill().offsets(), (5..11).collect::<Vec<_>>());
+}
+
+/// An index entry led into a batch, to bytes that are a batch themselves: after the next append it was an
+/// offset of the log's own.
+#[test]
+fn an_index_entry_into_a_batch_is_not_believed() {
+    for closed in [true, false] {
+        let bench = Bench::new(LogConfig { index_interval_bytes: 1, ..small() });
+        let mut inner = batch(&["inner"]);
+        inner.stamp(1, 1);
+        // Both end with a record without headers, in the same byte.
+        let (_, value) = inner.bytes().split_last().unwrap();
+        let mut builder = BatchBuilder::new(Vec::new(), BatchSettings::default());
+        let record = NewRecord { timestamp: NOW_MS, value: Some(value), ..NewRecord::default() };
+        builder.push(&record).unwrap();
+        let outer = builder.seal(&mut Encoder::new()).unwrap();
+        let at = outer.bytes().windows(value.len()).position(|bytes| bytes == value).unwrap();
+        bench.log.append(vec![outer], 1).unwrap();
+        bench.log.commit(1).unwrap();
+        if closed {
+            bench.close();
+        }
+        forget_state(&bench);
+        bench.storage().remove_file(&bench.log.path().join(SEALS_FILE)).unwrap();
+        let path = file_path(bench.log.path(), 0, Suffix::Index);
+        let index = bench.storage().open(&path, Open::Create).unwrap();
+        let entry = [1_u32.to_be_bytes(), (at as u32).to_be_bytes()].concat();
+        index.write_at(0, entry).unwrap();
+        index.sync(SyncKind::All).unwrap();
+        let bench = bench.kill();
+        bench.append_each(1..3);
+        for offset in 1..3 {
+            assert_eq!(bench.offsets_from(offset), (offset..3).collect::<Vec<_>>(), "{closed}");
+        }
+        assert_eq!(bench.kill().offsets_from(1), [1, 2], "{closed}");
+    }
+}
