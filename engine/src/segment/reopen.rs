@@ -100,16 +100,15 @@ impl ActiveSegment {
                     Some(last) => catch_up(&segment, &view, last, &mut rule)?,
                     None => None,
                 };
-                match caught_up {
-                    Some(next_offset) => next_offset,
-                    None => {
-                        segment.options().metrics.index_rebuilds.add(1);
-                        segment = segment.with_tables(Tables::new(base_offset));
-                        on_disk = (0, 0);
-                        rule = IndexRule::new(segment.options());
-                        let nothing = LastEntries::default();
-                        catch_up(&segment, &view, &nothing, &mut rule)?.unwrap_or(base_offset)
-                    }
+                if let Some(next_offset) = caught_up {
+                    next_offset
+                } else {
+                    segment.options().metrics.index_rebuilds.add(1);
+                    segment = segment.with_tables(Tables::new(base_offset));
+                    on_disk = (0, 0);
+                    rule = IndexRule::new(segment.options());
+                    let nothing = LastEntries::default();
+                    catch_up(&segment, &view, &nothing, &mut rule)?.unwrap_or(base_offset)
                 }
             }
         };
