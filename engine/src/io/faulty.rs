@@ -14,6 +14,7 @@ use crate::{
 
 /// What is asked of a disk: the methods of [`Disk`], and the operations that it performs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "each is what `Disk` and `Operation` say of it")]
 pub enum Verb {
     Open,
@@ -56,9 +57,12 @@ impl Verb {
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Fault {
     /// EIO, and nothing is done. What a sync was to make durable never will be, although reads show it.
     Io,
+    /// All is done, and then EIO is told.
+    DoneThenIo,
     /// ENOSPC, and nothing is done.
     NoSpace,
     /// EINTR, and nothing is done.
@@ -69,9 +73,11 @@ pub enum Fault {
     TooManyFiles,
     /// A write does its first half, then finds the disk full.
     Short,
+    /// A write does its first half, then fails with EIO.
+    ShortThenIo,
     /// Nothing is done, and all is said to be well: a lost write, a sync that lies.
     Lost,
-    /// A write goes to the next page, and all is said to be well.
+    /// A write goes a page too far (every other call: not far enough), and all is said to be well.
     Misdirected,
     /// One bit of what is written or read is another, and all is said to be well.
     Flipped,
@@ -81,13 +87,15 @@ pub enum Fault {
 
 impl Fault {
     /// One of each kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: &'static [Self] = &[
         Self::Io,
+        Self::DoneThenIo,
         Self::NoSpace,
         Self::Interrupted,
         Self::Again,
         Self::TooManyFiles,
         Self::Short,
+        Self::ShortThenIo,
         Self::Lost,
         Self::Misdirected,
         Self::Flipped,
@@ -96,18 +104,30 @@ impl Fault {
 
     /// Whether this can go wrong with such a call.
     pub fn fits(self, verb: Verb) -> bool {
+        use Verb::{
+            Allocate, CreateDir, List, Lock, Open, Read, RemoveFile, Rename, SetLen, Sync, SyncDir,
+            Write,
+        };
         match self {
             Self::Io | Self::Interrupted | Self::Again | Self::Slow(_) => true,
-            Self::NoSpace => {
-                matches!(
-                    verb,
-                    Verb::Open | Verb::Write | Verb::Allocate | Verb::CreateDir | Verb::Rename
-                )
-            }
-            Self::TooManyFiles => matches!(verb, Verb::Open | Verb::List | Verb::SyncDir),
-            Self::Short | Self::Misdirected => verb == Verb::Write,
-            Self::Lost => verb.changes() && verb != Verb::Open,
-            Self::Flipped => matches!(verb, Verb::Read | Verb::Write),
+            Self::DoneThenIo => verb.changes() || verb == Lock,
+            // A removal too: some file systems write a new tree before they give up the old one.
+            Self::NoSpace => matches!(
+                verb,
+                Open | Write
+                    | Allocate
+                    | CreateDir
+                    | Rename
+                    | SetLen
+                    | Sync
+                    | SyncDir
+                    | RemoveFile
+                    | Lock
+            ),
+            Self::TooManyFiles => matches!(verb, Open | List | SyncDir | Lock),
+            Self::Short | Self::ShortThenIo | Self::Misdirected => verb == Write,
+            Self::Lost => verb.changes() && verb != Open,
+            Self::Flipped => matches!(verb, Read | Write),
         }
     }
 
@@ -117,6 +137,19 @@ impl Fault {
         matches!(self, Self::Lost | Self::Misdirected | Self::Flipped)
     }
 
+    /// Whether it passes: who was refused once may go on. After EIO, and after a sync that failed for whatever
+    /// reason, nobody knows what the device has.
+    pub fn is_transient(self, verb: Verb) -> bool {
+        match self {
+            Self::NoSpace | Self::Again | Self::Interrupted => {
+                !matches!(verb, Verb::Sync | Verb::SyncDir)
+            }
+            Self::TooManyFiles => verb != Verb::SyncDir,
+            Self::Short | Self::Slow(_) => true,
+            _ => false,
+        }
+    }
+
     fn error(self) -> Option<io::Error> {
         let errno = match self {
             Self::Io => Errno::IO,
@@ -124,9 +157,13 @@ impl Fault {
             Self::Interrupted => Errno::INTR,
             Self::Again => Errno::AGAIN,
             Self::TooManyFiles => Errno::MFILE,
-            Self::Short | Self::Lost | Self::Misdirected | Self::Flipped | Self::Slow(_) => {
-                return None;
-            }
+            Self::DoneThenIo
+            | Self::Short
+            | Self::ShortThenIo
+            | Self::Lost
+            | Self::Misdirected
+            | Self::Flipped
+            | Self::Slow(_) => return None,
         };
         Some(errno.into())
     }
@@ -140,7 +177,7 @@ const PAGE: u64 = 4096;
 ///
 /// Calls are numbered from 1. What a call's number is follows from the calls alone: the same seeded work
 /// makes the same calls, and the same trace. So a fault can be put at each call in turn: EIO, ENOSPC,
-/// EINTR, EAGAIN, EMFILE, a short write; or, without a word, a write or a sync that is lost, a write that
+/// EINTR, EAGAIN, EMFILE, a short write, an error after all was done; or, without a word, a write or a sync that is lost, a write that
 /// lands elsewhere, a flipped bit ([`Fault`]). A call takes long by a simulated clock
 /// ([`FaultyDisk::drive`]), or until it is let go ([`FaultyDisk::hold`]).
 ///
@@ -184,7 +221,7 @@ const PAGE: u64 = 4096;
 /// assert!(made && sound.struck().is_empty());
 /// assert_eq!(run(u64::MAX, Fault::Io).0.trace(), sound.trace(), "the same seed, the same calls");
 /// for call in 1..=sound.calls() {
-///     for fault in Fault::ALL.into_iter().filter(|fault| !fault.is_silent()) {
+///     for fault in Fault::ALL.iter().copied().filter(|fault| !fault.is_silent()) {
 ///         let (disk, made) = run(call, fault);
 ///         let left = disk.below().power_cut(Loss::Everything);
 ///         let engine = open(left.storage())?;
@@ -211,6 +248,16 @@ struct State {
     held: Option<Verb>,
     /// How many wait.
     waiting: u64,
+}
+
+/// A fault that goes off.
+#[derive(Debug, Clone, Copy)]
+struct Strike {
+    fault: Fault,
+    /// Number of the call.
+    call: u64,
+    /// The trace up to it: what is drawn, is drawn from there.
+    trace: u64,
 }
 
 impl FaultyDisk {
@@ -285,8 +332,9 @@ impl FaultyDisk {
         self.state.0.lock().struck.clone()
     }
 
-    /// Counts a call and notes it in the trace; gives what goes wrong with it silently, or the error.
-    fn call(&self, verb: Verb, given: &[&[u8]]) -> io::Result<Option<Fault>> {
+    /// Counts a call and notes it in the trace; gives what goes wrong with it, or the error where nothing is
+    /// done.
+    fn call(&self, verb: Verb, given: &[&[u8]]) -> io::Result<Option<Strike>> {
         let mut state = self.state.0.lock();
         state.calls += 1;
         if let Some(verbs) = &mut state.verbs {
@@ -311,37 +359,52 @@ impl FaultyDisk {
         if let (Fault::Slow(time), Some(clock)) = (fault, &state.clock) {
             clock.advance(time);
         }
-        if verb == Verb::Sync && fault == Fault::Io {
-            // Below, where the bytes are lost.
-            self.disk.fail_sync(1);
-            return Ok(None);
-        }
-        fault.error().map_or(Ok(Some(fault)), Err)
+        let is_below = verb == Verb::Sync && fault == Fault::Io; // where the bytes are lost
+        let error = fault.error().filter(|_| !is_below);
+        error.map_or(Ok(Some(Strike { fault, call, trace })), Err)
+    }
+
+    /// A call that gives something, done or done and denied.
+    fn or_denied<T>(
+        &self,
+        verb: Verb,
+        given: &[&[u8]],
+        below: impl FnOnce(&ForgetfulDisk) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let fault = self.call(verb, given)?.map(|strike| strike.fault);
+        let done = below(&self.disk)?;
+        if fault == Some(Fault::DoneThenIo) { Err(Errno::IO.into()) } else { Ok(done) }
     }
 
     fn write(&self, file: Handle, position: u64, mut data: Vec<Vec<u8>>) -> Completion {
         let given: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
         let place = [number(&file), position].map(u64::to_be_bytes).concat();
-        let fault = match self.call(Verb::Write, &[&[place.as_slice()], &given[..]].concat()) {
-            Ok(fault) => fault,
+        let strike = match self.call(Verb::Write, &[&[place.as_slice()], &given[..]].concat()) {
+            Ok(strike) => strike,
             Err(error) => return Completion { result: Err(error), buffers: data },
         };
         let total: usize = data.iter().map(Vec::len).sum();
         let write = |position, data| self.below_one(Operation::Write { file, position, data });
+        let Some(Strike { fault, call, trace }) = strike else { return write(position, data) };
         match fault {
-            Some(Fault::Lost) => Completion { result: Ok(total), buffers: data },
-            Some(Fault::Misdirected) => write(position + PAGE, data),
-            Some(Fault::Short) => {
+            Fault::Lost => Completion { result: Ok(total), buffers: data },
+            Fault::Misdirected if call % 2 == 0 && position >= PAGE => write(position - PAGE, data),
+            Fault::Misdirected => write(position + PAGE, data),
+            Fault::Short | Fault::ShortThenIo => {
                 let half = data.concat()[..total / 2].to_vec();
                 let result = write(position, vec![half]).result;
-                let result = result.and(Err(Errno::NOSPC.into()));
-                Completion { result, buffers: data }
+                let error = if fault == Fault::Short { Errno::NOSPC } else { Errno::IO };
+                Completion { result: result.and(Err(error.into())), buffers: data }
             }
-            Some(Fault::Flipped) => {
+            Fault::Flipped => {
                 let mut flipped = data.concat();
-                flip(&mut flipped);
+                flip(&mut flipped, trace);
                 let result = write(position, vec![flipped]).result;
                 Completion { result, buffers: std::mem::take(&mut data) }
+            }
+            Fault::DoneThenIo => {
+                let Completion { result, buffers } = write(position, data);
+                Completion { result: result.and(Err(Errno::IO.into())), buffers }
             }
             _ => write(position, data),
         }
@@ -349,39 +412,54 @@ impl FaultyDisk {
 
     fn read(&self, file: Handle, position: u64, into: Vec<u8>) -> Completion {
         let place = [number(&file), position, into.capacity() as u64].map(u64::to_be_bytes);
-        let fault = match self.call(Verb::Read, &[&place.concat()]) {
-            Ok(fault) => fault,
+        let strike = match self.call(Verb::Read, &[&place.concat()]) {
+            Ok(strike) => strike,
             Err(error) => return Completion { result: Err(error), buffers: vec![into] },
         };
         let before = into.len();
         let mut completion = self.below_one(Operation::Read { file, position, into });
-        if let (Some(Fault::Flipped), Some(buffer)) = (fault, completion.buffers.first_mut()) {
-            flip(&mut buffer[before..]);
+        if let (Some(Strike { fault: Fault::Flipped, trace, .. }), Some(buffer)) =
+            (strike, completion.buffers.first_mut())
+        {
+            flip(&mut buffer[before..], trace);
         }
         completion
     }
 
     fn sync(&self, file: Handle, kind: super::SyncKind) -> Completion {
-        match self.call(Verb::Sync, &[&number(&file).to_be_bytes()]) {
-            Ok(Some(Fault::Lost)) => Completion { result: Ok(0), buffers: Vec::new() },
-            Ok(_) => self.below_one(Operation::Sync { file, kind }),
-            Err(error) => Completion { result: Err(error), buffers: Vec::new() },
-        }
+        let given = [&number(&file).to_be_bytes()[..], &[kind as u8]];
+        let result = match self.call(Verb::Sync, &given) {
+            Err(error) => Err(error),
+            Ok(None) => return self.below_one(Operation::Sync { file, kind }),
+            Ok(Some(Strike { fault: Fault::Lost, .. })) => Ok(0),
+            Ok(Some(Strike { fault: Fault::Io, .. })) => {
+                self.disk.lose_unsynced(&file).and(Err(Errno::IO.into()))
+            }
+            Ok(Some(Strike { fault, .. })) => {
+                let done = self.below_one(Operation::Sync { file, kind });
+                match fault {
+                    Fault::DoneThenIo => done.result.and(Err(Errno::IO.into())),
+                    _ => done.result,
+                }
+            }
+        };
+        Completion { result, buffers: Vec::new() }
     }
 
     fn below_one(&self, operation: Operation) -> Completion {
         self.disk.submit(vec![operation]).wait().remove(0)
     }
 
-    /// A call that is lost or goes below.
+    /// A call that is lost, or goes below.
     fn or_lost(
         &self,
         verb: Verb,
         given: &[&[u8]],
         below: impl FnOnce(&ForgetfulDisk) -> io::Result<()>,
     ) -> io::Result<()> {
-        match self.call(verb, given)? {
+        match self.call(verb, given)?.map(|strike| strike.fault) {
             Some(Fault::Lost) => Ok(()),
+            Some(Fault::DoneThenIo) => below(&self.disk).and(Err(Errno::IO.into())),
             _ => below(&self.disk),
         }
     }
@@ -389,8 +467,7 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Handle> {
-        self.call(Verb::Open, &[bytes_of(path), &[how as u8]])?;
-        self.disk.open(path, how)
+        self.or_denied(Verb::Open, &[bytes_of(path), &[how as u8]], |disk| disk.open(path, how))
     }
 
     fn submit(&self, operations: Vec<Operation>) -> Pending {
@@ -455,8 +532,7 @@ impl Disk for FaultyDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        self.call(Verb::Lock, &[bytes_of(path)])?;
-        self.disk.lock(path)
+        self.or_denied(Verb::Lock, &[bytes_of(path)], |disk| disk.lock(path))
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
@@ -482,11 +558,10 @@ fn step(trace: u64, given: &[u8]) -> u64 {
     (trace.rotate_left(23) ^ (sum << 32 | given.len() as u64)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// Flips a bit in the middle.
-fn flip(bytes: &mut [u8]) {
-    let middle = bytes.len() / 2;
-    if let Some(byte) = bytes.get_mut(middle) {
-        *byte ^= 0x10;
+/// Flips the bit that `draw` says.
+fn flip(bytes: &mut [u8], draw: u64) {
+    if let Some(bit) = draw.checked_rem(8 * bytes.len() as u64) {
+        bytes[bit as usize / 8] ^= 1 << (bit % 8);
     }
 }
 

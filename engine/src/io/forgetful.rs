@@ -89,6 +89,7 @@ pub struct ForgetfulDisk(Arc<Mutex<State>>);
 
 /// What a power cut takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Loss {
     /// Everything that was not synced.
     Everything,
@@ -215,6 +216,14 @@ impl ForgetfulDisk {
     /// Bytes that were read from files so far.
     pub fn bytes_read(&self) -> u64 {
         self.0.lock().bytes_read
+    }
+
+    /// A sync that fails: what it was to make durable is lost for good.
+    pub(super) fn lose_unsynced(&self, file: &Handle) -> io::Result<()> {
+        let mut state = self.change()?;
+        let node = state.opened(file)?.node;
+        state.tree.file_mut(node)?.content.forget_unsynced();
+        Ok(())
     }
 
     fn from_state(state: State) -> Self {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     io::Storage,
-    record::{Batch, BatchError, Decoder},
+    record::{BatchError, Decoder},
     segment::{AbortedTransaction, Segment, SegmentError, SegmentSet},
     types::Offset,
 };
@@ -93,7 +93,7 @@ fn replay(
         let (position, header) = item?;
         let bytes = segment.read(position, segment.len(), header.total_bytes(), true)?;
         let refuse = |error: BatchError| error.into_corruption(segment.path(), position);
-        let batch = Batch::check(&bytes).map_err(refuse)?;
+        let batch = segment.batch_in(&bytes, position, &header)?;
         let mut marker = None;
         if header.attributes.is_control() {
             marker = batch.marker(&mut decoder).map_err(refuse)?.map(EndTransaction::from);

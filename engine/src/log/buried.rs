@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     io::{File, Open, SyncKind},
-    segment::{OffsetRule, Scan, ScanStart, Scanner, SegmentSet, Suffix, file_path, scan},
+    segment::{Scan, ScanStart, Scanner, SegmentSet, Suffix, file_path, scan},
     types::Offset,
 };
 
@@ -36,9 +36,9 @@ impl UnrecoveredLog {
     ) -> Result<Option<Scan>, OpenError> {
         let (base, len) = folder.logs[place];
         let following = folder.logs.get(place + 1).map(|(following, _)| *following);
-        let (gaps_allowed, deleted) = (self.config.compacted, self.deleted_below());
+        let deleted = self.deleted_below();
         let is_deleted = following.is_some_and(|following| following <= deleted);
-        let rule = OffsetRule { base, end: following.unwrap_or(Offset::MAX), gaps_allowed };
+        let rule = folder.rule(place, self.config.compacted);
         let mut scanner = Scanner::new(file, rule, start.position, len)?;
         let mut live = None;
         let found = loop {

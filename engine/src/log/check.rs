@@ -16,8 +16,8 @@ use crate::{
     error::Corruption,
     io::{Open, SyncKind},
     segment::{
-        ActiveSegment, Damage, OffsetRule, SEALS_FILE, Scan, ScanStart, Seal, Seals, Segment,
-        SegmentError, Suffix, Trust, file_path,
+        ActiveSegment, Damage, SEALS_FILE, Scan, ScanStart, Seal, Seals, Segment, SegmentError,
+        Suffix, Trust, file_path,
     },
     types::{Durability, Offset},
 };
@@ -56,6 +56,7 @@ impl UnrecoveredLog {
             }
             let (base, len) = folder.logs[place];
             place += 1;
+            self.drop_overtaken(folder, place, checked.next)?;
             match folder.logs.get(place) {
                 Some((next, _)) if checked.has_buried(base) => {
                     sealed.push(self.sealed(base, len, *next, seals));
@@ -67,6 +68,26 @@ impl UnrecoveredLog {
         let (last, _) = folder.logs[place - 1];
         let active = self.reopen(last, seals, &sealed, &checked)?;
         self.end(folder, &checked, sealed, active, seals)
+    }
+
+    /// A last segment that is empty, and that the one before it has overtaken: a roll that failed has left it,
+    /// and its clean-up failed too.
+    fn drop_overtaken(
+        &self,
+        folder: &mut Folder,
+        place: usize,
+        next: Offset,
+    ) -> Result<(), OpenError> {
+        let is_last = place + 1 == folder.logs.len();
+        if let Some((base, 0)) = folder.logs.get(place).copied()
+            && is_last
+            && base < next
+        {
+            remove_segment(self.storage(), &self.path, base)?;
+            self.storage().sync_dir(&self.path)?;
+            folder.logs.pop();
+        }
+        Ok(())
     }
 
     /// Checks one segment; gives the place where it stops.
@@ -371,11 +392,7 @@ impl UnrecoveredLog {
             let file = file_path(&self.path, *base, Suffix::Log);
             let file = self.storage().open(&file, Open::Direct)?;
             let following = folder.logs.get(place + 1).map(|(next, _)| *next);
-            let rule = OffsetRule {
-                base: *base,
-                end: following.unwrap_or(Offset::MAX),
-                gaps_allowed: self.config.compacted,
-            };
+            let rule = folder.rule(place, self.config.compacted);
             let valid_end = survey(&file, rule, *len, &mut end, &mut ranges)?;
             let next = following.unwrap_or(end);
             if *len > 0 {

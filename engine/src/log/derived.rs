@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Corruption, IoError},
     io::Storage,
-    record::{Batch, BatchError, BatchHeader, Decoder},
+    record::{BatchError, BatchHeader, Decoder},
     segment::{ActiveSegment, Segment, SegmentError, SegmentSet},
     types::{LeaderEpoch, Offset},
 };
@@ -113,8 +113,9 @@ impl UnrecoveredLog {
             _ => {}
         }
         for offset in doubted.into_iter().filter(|offset| offsets.contains(offset)) {
-            let (expected, found) = (epoch_at(set, offset)?, epochs.epoch_for(offset));
-            if expected.is_some() && expected != found {
+            let Some(header) = header_at(set, offset)? else { continue };
+            let (expected, found) = (Some(header.leader_epoch), epochs.epoch_for(offset));
+            if header.leader_epoch >= 0 && expected != found && !is_alone(&header, epochs, set)? {
                 let path = self.path.join(LEADER_EPOCHS);
                 let what = "leader epoch of an offset";
                 let text = |epoch: Option<LeaderEpoch>| format!("{epoch:?} at offset {offset}");
@@ -202,10 +203,27 @@ fn is_behind(
     Ok(agrees && epochs.latest().is_some_and(|latest| latest.epoch < last.leader_epoch))
 }
 
-/// Leader epoch of the batch that holds `offset`; `None` where there is none, it is damaged, or bears none.
-fn epoch_at(set: &SegmentSet, offset: Offset) -> Result<Option<LeaderEpoch>, OpenError> {
-    let header = header_at(set, offset)?;
-    Ok(header.map(|header| header.leader_epoch).filter(|epoch| *epoch >= 0))
+/// Whether nothing else speaks for the leader epoch of a batch, which no checksum covers: no batch beside
+/// it, and nothing that the file says.
+fn is_alone(
+    header: &BatchHeader,
+    epochs: &LeaderEpochs,
+    set: &SegmentSet,
+) -> Result<bool, OpenError> {
+    let entries = epochs.entries();
+    let is_known = entries.iter().any(|entry| {
+        entry.epoch == header.leader_epoch || entry.start_offset == header.base_offset
+    });
+    if is_known || entries.is_empty() {
+        return Ok(false);
+    }
+    for beside in [header.base_offset - 1, header.next_offset()] {
+        let agrees = |other: BatchHeader| other.leader_epoch == header.leader_epoch;
+        if header_at(set, beside)?.is_some_and(agrees) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Header of the batch that holds `offset`; `None` where there is none, or it is damaged.
@@ -323,7 +341,7 @@ fn replay(
         if header.attributes.is_control() {
             let bytes = segment.read(position, segment.len(), header.total_bytes(), true)?;
             let refuse = |error: BatchError| error.into_corruption(segment.path(), position);
-            let batch = Batch::check(&bytes).map_err(refuse)?;
+            let batch = segment.batch_in(&bytes, position, header)?;
             marker = batch.marker(&mut decoder).map_err(refuse)?.map(EndTransaction::from);
         }
         aborted.extend(states.replay(header, marker, now_ms));

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     error::IoError,
     io::{File, Open, Storage},
-    segment::{FileName, Segment, Stage, Suffix, file_path},
+    segment::{FileName, OffsetRule, Segment, Stage, Suffix, file_path},
     types::Offset,
 };
 
@@ -61,6 +61,14 @@ impl Folder {
             }
         }
         Ok(Self { logs })
+    }
+
+    /// Which offsets the batches of the segment at `place` may have. An empty segment behind it bounds
+    /// nothing: it may be what a failed roll has left.
+    pub(super) fn rule(&self, place: usize, gaps_allowed: bool) -> OffsetRule {
+        let following = self.logs[place + 1..].iter().find(|(_, len)| *len > 0);
+        let end = following.map_or(Offset::MAX, |(base, _)| *base);
+        OffsetRule { base: self.logs[place].0, end, gaps_allowed }
     }
 }
 

@@ -325,7 +325,11 @@ impl PartitionLog {
         self.tail.start_advanced(to);
         writer.producers.log_start_moved(to);
         if epochs.truncate_from_start(to) {
-            epochs.store(self.storage(), &self.path)?;
+            // Once an append met EIO the file may name a term that began with it, and the next recovery finds
+            // its batches.
+            if writer.active.file().failure().is_none() {
+                epochs.store(self.storage(), &self.path)?;
+            }
             self.epochs.store(Arc::new(epochs));
         }
         Ok(())

@@ -83,6 +83,8 @@ impl ActiveSegment {
         let file = create_log(storage, segment.path())?;
         let made = Self::create_around(segment, &file);
         if made.is_err() {
+            // Where it stays, it stays empty: reserved space would look like a segment that lost its batches.
+            let _ = file.set_len(0);
             for suffix in [Suffix::Log, Suffix::Index, Suffix::TimeIndex] {
                 // An error here changes nothing: the first one is what the caller must hear of.
                 let _ = storage.remove_file(&file_path(dir, base_offset, suffix));
@@ -94,12 +96,10 @@ impl ActiveSegment {
     fn create_around(segment: Segment, file: &File) -> Result<Self, SegmentError> {
         segment.storage().remove_file(&segment.file_path(Suffix::TxnIndex))?;
         let reserved = segment.options().preallocate;
-        if let Some(bytes) = reserved {
-            file.allocate(bytes)?;
-        }
         let rule = IndexRule::new(segment.options());
         let mut active = Self::assemble(segment, file.clone(), rule, (0, 0))?;
-        if reserved.is_some() {
+        if let Some(bytes) = reserved {
+            file.allocate(bytes)?;
             active.tail = Tail::Reserved;
         }
         Ok(active)

@@ -101,8 +101,8 @@ impl Segment {
             let (position, header) = item?;
             let bytes = self.file()?.read_at(position, header.total_bytes())?;
             // Not even a batch that is passed over is believed before its checksum.
+            let batch = self.batch_in(&bytes, position, &header)?;
             let refuse = |error: BatchError| error.into_corruption(self.path(), position);
-            let batch = Batch::check(&bytes).map_err(refuse)?;
             if batch.header().max_timestamp < timestamp {
                 continue;
             }
@@ -158,9 +158,26 @@ impl Segment {
         header: &BatchHeader,
     ) -> Result<(), SegmentError> {
         let bytes = self.file()?.read_at(position, header.total_bytes())?;
-        let checked = Batch::check(&bytes);
-        checked.map_err(|error| error.into_corruption(self.path(), position))?;
-        Ok(())
+        self.batch_in(&bytes, position, header).map(drop)
+    }
+
+    /// The batch in `bytes`, which stands at `position`, checked against its checksum; `header` is what was
+    /// read of it before and found in its place. A read that went wrong may show another one, and base
+    /// offset and leader epoch are in no checksum.
+    pub fn batch_in<'b>(
+        &self,
+        bytes: &'b [u8],
+        position: u64,
+        header: &BatchHeader,
+    ) -> Result<Batch<'b>, SegmentError> {
+        let refuse = |error: BatchError| error.into_corruption(self.path(), position);
+        let batch = Batch::check(bytes).map_err(refuse)?;
+        if batch.header() != header {
+            let (what, expected) = ("header, read twice", format!("{header:?}"));
+            let found = format!("{:?}", batch.header());
+            return Err(Corruption::new(self.path(), position, what, expected, found).into());
+        }
+        Ok(batch)
     }
 
     /// Largest timestamp of the batches, milliseconds, and the last offset of the earliest batch that

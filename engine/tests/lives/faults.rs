@@ -16,7 +16,7 @@ const STEPS: usize = 40;
 
 /// The calls of a life without faults.
 fn calls_of(seed: u64) -> (Vec<Verb>, u64) {
-    let (disk, struck) = Life::new(seed).run_with_fault(STEPS, 0, Fault::Io).unwrap();
+    let (disk, struck) = Life::new(seed).run_with_fault(STEPS, 0, Fault::Io, None).unwrap();
     assert!(!struck);
     (disk.verbs(), disk.trace())
 }
@@ -27,13 +27,13 @@ fn every_fault_at_every_call_loses_nothing_and_tells_no_lie() {
     let mut failures = Vec::new();
     for seed in 0..number("TRUNKLINE_FAULT_SEEDS").unwrap_or(SEEDS) {
         let (verbs, _) = calls_of(seed);
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.iter().copied() {
             let fits = |(_, verb): &(u64, &Verb)| fault.fits(**verb);
             let calls: Vec<u64> = (1..).zip(&verbs).filter(fits).map(|(call, _)| call).collect();
             let (went_well, failed) = over_seeds(0..calls.len() as u64, |place| {
                 let call = calls[place as usize];
                 Life::new(seed)
-                    .run_with_fault(STEPS, call, fault)
+                    .run_with_fault(STEPS, call, fault, None)
                     .map(|(_, struck)| u64::from(struck))
             });
             *struck.entry(fault).or_default() += went_well.into_iter().sum::<u64>();
@@ -51,22 +51,71 @@ fn every_fault_at_every_call_loses_nothing_and_tells_no_lie() {
     assert!(struck.values().all(|count| *count > 20), "{struck:?}");
 }
 
+/// What the engine does about one fault meets another.
+#[test]
+fn a_second_fault_right_behind_the_first_loses_nothing() {
+    let first = [
+        Fault::Io,
+        Fault::DoneThenIo,
+        Fault::NoSpace,
+        Fault::TooManyFiles,
+        Fault::Short,
+        Fault::ShortThenIo,
+    ];
+    let mut runs = 0;
+    let mut failures = Vec::new();
+    for seed in 0..number("TRUNKLINE_FAULT_SEEDS").unwrap_or(1) {
+        let (verbs, _) = calls_of(seed);
+        for (fault, then) in first.iter().flat_map(|it| [(*it, Fault::Io), (*it, Fault::NoSpace)]) {
+            let fits = |(_, verb): &(u64, &Verb)| fault.fits(**verb);
+            let calls: Vec<u64> = (1..).zip(&verbs).filter(fits).map(|(call, _)| call).collect();
+            let (went_well, failed) = over_seeds(0..calls.len() as u64, |place| {
+                let ran =
+                    Life::new(seed).run_with_fault(STEPS, calls[place as usize], fault, Some(then));
+                ran.map(|(_, struck)| u64::from(struck))
+            });
+            runs += went_well.into_iter().sum::<u64>();
+            failures.extend(failed.into_iter().map(|(place, what)| {
+                let call = calls[place as usize];
+                let verb = verbs[call as usize - 1];
+                (call, format!("life {seed}, {fault:?} of {verb:?}, then {then:?}: {what}"))
+            }));
+        }
+    }
+    println!("{runs} runs with two faults, each reopened three times");
+    assert!(failures.is_empty(), "{} runs went wrong:\n{}", failures.len(), shown(&failures));
+    assert!(runs > 1000, "{runs}");
+}
+
 /// Runs that went wrong once: the life, the call, the fault, and what was mended then.
-const ONCE_FAILED: [(u64, u64, Fault, &str); 2] = [
-    (0, 1030, Fault::NoSpace, "a failed append left the leader epochs of its batches behind"),
+const ONCE_FAILED: [(u64, u64, Fault, Option<Fault>, &str); 8] = [
+    (11, 509, Fault::Flipped, None, "a leader epoch that one batch alone bears became a term"),
+    (
+        2,
+        488,
+        Fault::Flipped,
+        None,
+        "a base offset that a read changed hid a record asked for by time",
+    ),
+    (3, 296, Fault::DoneThenIo, None, "a segment that a failed roll had left stood in the way"),
+    (6, 413, Fault::DoneThenIo, None, "a segment that a failed roll had left ended the log"),
+    (8, 129, Fault::DoneThenIo, None, "a term had begun with an append that had failed"),
+    (0, 117, Fault::Io, Some(Fault::Io), "space reserved for a segment that was not begun stayed"),
+    (0, 1030, Fault::NoSpace, None, "a failed append left the leader epochs of its batches behind"),
     (
         3,
         639,
         Fault::Misdirected,
+        None,
         "bytes before a segment's first batch became a segment of its name",
     ),
 ];
 
 #[test]
 fn runs_that_once_went_wrong_go_well() {
-    for (seed, call, fault, what) in ONCE_FAILED {
+    for (seed, call, fault, then, what) in ONCE_FAILED {
         let (_, failures) = over_seeds(seed..seed + 1, |seed| {
-            Life::new(seed).run_with_fault(STEPS, call, fault).map(drop)
+            Life::new(seed).run_with_fault(STEPS, call, fault, then).map(drop)
         });
         assert!(failures.is_empty(), "{what}:\n{}", shown(&failures));
     }

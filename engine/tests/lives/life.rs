@@ -178,26 +178,33 @@ impl Life {
         Ok(self.tally)
     }
 
-    /// Lives for `steps` steps while call number `call` of the disk goes wrong; then the process dies. What
-    /// it leaves must be all right as the page cache has it, and after a power cut. Gives the calls that
-    /// were made, and whether the fault fitted the call.
+    /// Lives for `steps` steps while call number `call` of the disk goes wrong, and with `then` the call behind
+    /// it as well; then the process dies. What it leaves must be all right as the page cache has it, and
+    /// after a power cut. Gives the calls that were made, and whether each fault fitted its call.
     pub(crate) fn run_with_fault(
         mut self,
         steps: usize,
         call: u64,
         fault: Fault,
+        then: Option<Fault>,
     ) -> Result<(FaultyDisk, bool), String> {
         let faulty = FaultyDisk::new(self.disk.clone());
         faulty.keep_verbs();
         faulty.drive(&self.clock);
         faulty.plan(call, fault);
+        if let Some(then) = then {
+            faulty.plan(call + 1, then);
+        }
         self.faulty = Some(faulty.clone());
         self.live_with_fault(steps)?;
-        self.close_handles();
-        let struck = self.has_struck();
-        if !struck {
+        if faulty.struck().len() < 1 + usize::from(then.is_some()) {
+            self.close_handles();
             return Ok((faulty, false));
         }
+        if then.is_none() {
+            self.go_on_after_what_passes()?;
+        }
+        self.close_handles();
         for loss in [None, Some(Loss::Everything), Some(Loss::Random(call))] {
             let disk = self.disk.fork();
             let disk = loss.map_or_else(|| disk.clone(), |loss| disk.power_cut(loss));
@@ -225,6 +232,24 @@ impl Life {
             Err(Stop::Wrong(what)) => Err(what),
             _ => Ok(()),
         }
+    }
+
+    /// A log that is open, and was not in the middle of a change, takes appends again once a fault that
+    /// passes has passed.
+    fn go_on_after_what_passes(&mut self) -> Result<(), String> {
+        let struck = self.faulty.as_ref().map_or_else(Vec::new, FaultyDisk::struck);
+        let passes = struck.iter().all(|(verb, fault)| fault.is_transient(*verb));
+        if self.changing || self.dir.is_none() || !passes {
+            return Ok(());
+        }
+        for place in 0..self.partitions.len() {
+            match self.append(place) {
+                Ok(()) => {}
+                Err(Stop::Wrong(what)) => return Err(what),
+                Err(_) => return Err(format!("refused for good after {struck:?}")),
+            }
+        }
+        Ok(())
     }
 
     /// One that knows the same, on a disk without faults.

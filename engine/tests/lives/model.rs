@@ -57,6 +57,12 @@ impl Stored {
     pub(crate) fn next(&self) -> Offset {
         self.header.next_offset()
     }
+
+    fn is_in(&self, log: &PartitionLog) -> bool {
+        let fetched = log.fetch(self.base(), 1, Isolation::LogEnd);
+        let first = fetched.as_ref().ok().and_then(|fetched| fetched.batches().next()?.ok());
+        first.is_some_and(|batch| batch.bytes() == self.bytes)
+    }
 }
 
 /// One partition.
@@ -74,7 +80,7 @@ pub(crate) struct Model {
     /// Where an empty log may stand: the new offset and the old log start, where a restart was under
     /// way.
     empty_at: Vec<Offset>,
-    /// What failed appends since the last one that succeeded may have left behind the end: one of these.
+    /// What failed appends may have left, one of these, behind the end or under what is not durable.
     ghosts: Vec<Vec<Stored>>,
     /// All that was ever handed to the log, by base offset.
     ever: BTreeMap<Offset, Vec<Vec<u8>>>,
@@ -94,7 +100,6 @@ impl Model {
     pub(crate) fn appended(&mut self, batches: Vec<Stored>) {
         self.remember(&batches);
         self.batches.extend(batches);
-        self.ghosts.clear();
     }
 
     /// An append failed: the log does not hold these batches, but a recovery may find them.
@@ -111,6 +116,8 @@ impl Model {
 
     pub(crate) fn acknowledged(&mut self, upto: Offset) {
         self.durable = self.durable.max(upto);
+        let durable = self.durable;
+        self.ghosts.retain(|ghost| ghost.first().is_some_and(|first| first.base() >= durable));
     }
 
     /// The log start is being raised up to `most`.
@@ -162,13 +169,16 @@ impl Model {
                 "lost: acknowledged up to {durable}, the log ends at {end}"
             )));
         }
-        if end > self.end() {
-            let reaches = |ghost: &&Vec<Stored>| ghost.iter().any(|batch| batch.next() == end);
-            if let Some(ghost) = self.ghosts.iter().find(reaches).cloned() {
+        // What was refused may be there all the same, also in place of what came after it and is not durable.
+        for ghost in std::mem::take(&mut self.ghosts) {
+            let (first, base) = (&ghost[0], ghost[0].base());
+            let is_known = self.batches.iter().any(|batch| batch.bytes == first.bytes);
+            if base >= self.durable && !is_known && first.is_in(log) {
+                self.batches.retain(|batch| batch.base() < base);
                 self.batches.extend(ghost);
+                break;
             }
         }
-        self.ghosts.clear();
         let restarted = start == end && self.empty_at.contains(&end);
         let is_end = end == self.end() || end == self.base;
         if !restarted && !is_end && self.batches.iter().all(|batch| batch.next() != end) {

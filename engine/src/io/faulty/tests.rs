@@ -43,6 +43,8 @@ fn a_fault_strikes_the_call_that_it_is_planned_for_and_the_trace_tells_calls_apa
     for (fault, len, is_told) in [
         (Fault::Io, 0, true),
         (Fault::Short, 4500, true),
+        (Fault::ShortThenIo, 4500, true),
+        (Fault::DoneThenIo, 9000, true),
         (Fault::Lost, 0, false),
         (Fault::Misdirected, 13_096, false),
         (Fault::Flipped, 9000, false),
@@ -54,4 +56,50 @@ fn a_fault_strikes_the_call_that_it_is_planned_for_and_the_trace_tells_calls_apa
     }
     let (disk, ..) = run(1, &[(1, Fault::Misdirected), (3, Fault::NoSpace)]);
     assert!(disk.struck().is_empty(), "these calls cannot fail so");
+}
+
+#[test]
+fn what_is_done_and_then_denied_is_done() {
+    let disk = FaultyDisk::new(ForgetfulDisk::new());
+    let storage = disk.storage();
+    let (a, b) = (Path::new("/a"), Path::new("/b"));
+    let denied = || disk.plan(disk.calls() + 1, Fault::DoneThenIo);
+    denied();
+    assert!(storage.open(a, Open::CreateNew).is_err());
+    let file = storage.open(a, Open::Write).unwrap();
+    denied();
+    assert!(file.write_at(0, vec![1; 100]).is_err());
+    assert_eq!(disk.below().storage().read(a, 1000).unwrap().len(), 100);
+    denied();
+    assert!(storage.rename(a, b).is_err());
+    denied();
+    assert!(storage.sync_dir(Path::new("/")).is_err());
+    let left = disk.below().power_cut(Loss::Everything).storage();
+    assert!(left.exists(b).unwrap() && !left.exists(a).unwrap());
+    assert_eq!(disk.struck().len(), 4);
+}
+
+#[test]
+fn any_bit_may_flip_and_a_write_may_go_either_way() {
+    let mut flipped = std::collections::BTreeSet::new();
+    let mut lens = std::collections::BTreeSet::new();
+    for call in 2..60 {
+        for fault in [Fault::Flipped, Fault::Misdirected] {
+            let disk = FaultyDisk::new(ForgetfulDisk::new());
+            let file = disk.storage().open(Path::new("/a"), Open::CreateNew).unwrap();
+            (2..call).for_each(|_| drop(file.read_at(0, 1)));
+            disk.plan(call, fault);
+            file.write_at(PAGE, vec![0; 512]).unwrap();
+            let found = disk.below().storage().read(Path::new("/a"), 1 << 20).unwrap();
+            if fault == Fault::Flipped {
+                let at = found.iter().position(|byte| *byte != 0).expect("a bit is another");
+                assert_eq!(found.iter().map(|byte| byte.count_ones()).sum::<u32>(), 1);
+                flipped.insert((at, found[at]));
+            } else {
+                lens.insert(found.len());
+            }
+        }
+    }
+    assert!(flipped.len() > 40, "{flipped:?}");
+    assert_eq!(lens.into_iter().collect::<Vec<_>>(), [512, 2 * 4096 + 512]);
 }

@@ -63,13 +63,17 @@ fn no_time_is_looked_up_past_a_damage() {
     }
 }
 
-/// Term 1 from offset 0 on, 2 from 3 on, 5 from 6 on: the last record.
+/// Term 1 from offset 0 on, 2 from 3 on, 5 from 6 on: the last two records.
 fn terms() -> Bench {
+    terms_of(&[1, 1, 1, 2, 2, 2, 5, 5])
+}
+
+fn terms_of(epochs: &[LeaderEpoch]) -> Bench {
     let bench = Bench::new(small());
-    for (offset, epoch) in [1, 1, 1, 2, 2, 2, 5].into_iter().enumerate() {
-        bench.log.append(vec![batch(&[&format!("{offset:04}")])], epoch).unwrap();
+    for (offset, epoch) in epochs.iter().enumerate() {
+        bench.log.append(vec![batch(&[&format!("{offset:04}")])], *epoch).unwrap();
     }
-    bench.log.commit(7).unwrap();
+    bench.log.commit(epochs.len() as Offset).unwrap();
     bench
 }
 
@@ -104,7 +108,7 @@ fn leader_epochs_that_the_log_contradicts_are_made_anew() {
             let bench = bench.kill();
             assert_eq!(entries(&bench), sound, "{told:?}, closed: {closed}");
             assert_eq!(bench.report.rebuilt.len(), 1, "{told:?}: {:?}", bench.report.rebuilt);
-            assert_eq!(bench.offsets(), (0..7).collect::<Vec<_>>());
+            assert_eq!(bench.offsets(), (0..8).collect::<Vec<_>>());
         }
     }
 }
@@ -137,5 +141,30 @@ fn leader_epochs_that_are_sound_are_kept_as_they_are() {
         let bench = bench.kill();
         assert_eq!(entries(&bench), [(1, 0), (2, 3), (5, 6)]);
         assert!(bench.report.rebuilt.is_empty(), "{:?}", bench.report.rebuilt);
+    }
+}
+
+/// No checksum covers a batch's leader epoch: where a bit of it flips, the file is right.
+#[test]
+fn a_leader_epoch_that_one_batch_alone_bears_is_not_believed() {
+    for offset in [4, 6] {
+        // The checkpoint is of the term before, so that the file is doubted.
+        let bench = terms_of(&[1, 1, 1]);
+        bench.checkpoint();
+        for later in 3..7 {
+            bench.log.append(vec![batch(&[&format!("{later:04}")])], 2).unwrap();
+        }
+        bench.log.commit(7).unwrap();
+        let set = bench.log.segments.load_full();
+        let segment = set.floor(offset).unwrap();
+        let file = bench.storage().open(segment.path(), Open::Write).unwrap();
+        file.write_at((offset - segment.base_offset()) as u64 * one() + 13, vec![0x80]).unwrap();
+        file.sync(SyncKind::All).unwrap();
+        let bench = bench.kill();
+        assert_eq!(entries(&bench), [(1, 0), (2, 3)], "{offset}");
+        let refused = bench.log.fetch(offset, 1, Isolation::LogEnd);
+        let Err(ReadError::Corrupt(found)) = refused else { panic!("{offset} is given") };
+        assert_eq!((found.what, found.expected.as_str()), ("leader epoch", "2"));
+        assert_eq!(bench.log.append(vec![batch(&["0007"])], 2).unwrap().end.offset(), 8);
     }
 }
