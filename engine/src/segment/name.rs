@@ -139,6 +139,7 @@ mod tests {
             }
         }
         for suffix in Suffix::ALL {
+            assert_eq!(suffix.to_string(), suffix.as_str());
             for stage in [Stage::Live, Stage::Cleaned, Stage::Swap, Stage::Deleted] {
                 let name = FileName { base_offset: Offset::MAX, suffix, stage };
                 assert_eq!(FileName::parse(&name.to_string()), Some(name));

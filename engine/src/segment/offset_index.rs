@@ -161,7 +161,14 @@ mod tests {
         let zero_tail = [good.clone(), vec![0; 8]].concat();
         let twice = [good.clone(), good.clone()].concat();
         let negative = [0x80, 0, 0, 0, 0, 0, 0, 1];
-        for bad in [&good[..7], &zero_tail, &twice, &negative, &[0; 8]] {
+        let behind = |offset: u32, position: u32| {
+            [&good[..], &offset.to_be_bytes(), &position.to_be_bytes()].concat()
+        };
+        let (same_offset, same_position) = (behind(500, 20_001), behind(501, 20_000));
+        assert!(OffsetIndex::decode(1_000, &behind(501, 20_001)).is_some());
+        for bad in
+            [&good[..7], &zero_tail, &twice, &negative, &[0; 8], &same_offset, &same_position]
+        {
             assert!(OffsetIndex::decode(1_000, bad).is_none());
         }
         assert!(OffsetIndex::decode(1_000, &[]).is_some());

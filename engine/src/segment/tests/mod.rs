@@ -7,6 +7,7 @@ mod edges;
 mod kafka;
 mod model;
 mod readers;
+mod reopened;
 mod scan;
 
 use std::{path::PathBuf, sync::Arc};
