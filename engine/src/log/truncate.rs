@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     commit::CommitFile,
+    error::Corruption,
     io::{File, SyncKind},
     limits::MAX_LOG_END,
     segment::{ActiveSegment, Segment, SegmentError, SegmentSet, Trust},
@@ -227,7 +228,12 @@ impl PartitionLog {
     /// Brings everything beside the log down to its new end, then shows it.
     fn settle(&self, writer: &mut Writer, set: SegmentSet) -> Result<(), ChangeError> {
         let end = writer.active.next_offset();
-        assert_eq!(end, self.tail.snapshot().log_end, "the cut went where it was announced");
+        let announced = self.tail.snapshot().log_end;
+        if end != announced {
+            // What is read now is not what was read when the cut was planned.
+            let (path, len) = (writer.active.segment().path(), writer.active.len());
+            return Err(Corruption::new(path, len, "log end offset", announced, end).into());
+        }
         drop_snapshots_above(self.storage(), &self.path, end)?;
         let now = self.clock.wall_ms();
         writer.producers = producers_at(self.storage(), &self.path, &set, &[], end, now)?.states;

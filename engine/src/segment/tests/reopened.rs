@@ -71,6 +71,9 @@ fn an_empty_log_is_taken_for_a_new_one_and_one_with_bytes_is_not() {
     assert_eq!(folder.bytes(0, Suffix::Log), [0], "it is not ours to remove");
 }
 
+/// Whether who uses a disk takes an error for a missing file.
+type IsFooled<'a> = &'a dyn Fn(&Storage) -> bool;
+
 /// Each call fails in turn: with EIO, which is no missing file.
 #[test]
 fn an_error_is_not_taken_for_a_missing_file() {
@@ -88,7 +91,7 @@ fn an_error_is_not_taken_for_a_missing_file() {
     let mut seals = Seals::default();
     seals.insert(seal);
     seals.store(&folder.storage, &folder.dir).unwrap();
-    let tries: [(&str, &dyn Fn(&Storage) -> bool); 4] = [
+    let tries: [(&str, IsFooled<'_>); 4] = [
         ("seals", &|storage| Seals::load(storage, &folder.dir).is_ok_and(|it| it.get(0).is_none())),
         ("transactions", &|storage| {
             let options = folder.options.clone();
