@@ -170,8 +170,8 @@ impl<const N: usize> Together<N> {
         for (word, value) in self.words.iter().zip(after) {
             word.store(value, Ordering::Relaxed);
         }
-        // In one order with `word`.
-        self.sequence.store(sequence + 2, Ordering::SeqCst);
+        // Who sees this sees the words.
+        self.sequence.store(sequence + 2, Ordering::Release);
     }
 
     fn get(&self) -> [i64; N] {
@@ -189,9 +189,10 @@ impl<const N: usize> Together<N> {
         }
     }
 
-    /// One word, without its neighbours.
+    /// One word, without its neighbours. Who sees it sees what was done before it was written: this is behind the
+    /// fence in `update`.
     fn word(&self, at: usize) -> i64 {
-        self.words[at].load(Ordering::SeqCst)
+        self.words[at].load(Ordering::Acquire)
     }
 }
 
