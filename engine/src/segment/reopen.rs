@@ -204,5 +204,5 @@ fn catch_up(
     if let Some(entry) = last.offset.filter(|_| twin!(EndFromIndex)) {
         return Ok(Some(entry.last_offset + 1));
     }
-    Ok(is_met.then_some(next_offset))
+    Ok((is_met || twin!(IndexAheadOfLog)).then_some(next_offset))
 }

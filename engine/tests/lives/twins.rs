@@ -126,7 +126,7 @@ fn caught(twin: Twin) -> Option<String> {
         }
     }
     for seed in 0..FAULT_LIVES {
-        let (disk, _) = Life::new(seed).run_with_fault(STEPS, 0, Fault::Io).unwrap();
+        let (disk, _) = Life::new(seed).run_with_fault(STEPS, 0, Fault::Io, None).unwrap();
         let calls: Vec<(u64, Fault)> = (1..)
             .zip(disk.verbs())
             .flat_map(|(call, verb)| {
@@ -136,7 +136,7 @@ fn caught(twin: Twin) -> Option<String> {
         let (_, failures) = over_seeds(0..calls.len() as u64, |place| {
             let (call, fault) = calls[place as usize];
             twin.plant();
-            let outcome = Life::new(seed).run_with_fault(STEPS, call, fault).map(drop);
+            let outcome = Life::new(seed).run_with_fault(STEPS, call, fault, None).map(drop);
             Twin::uproot();
             outcome
         });
