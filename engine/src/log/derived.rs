@@ -77,8 +77,10 @@ impl UnrecoveredLog {
         changed |= epochs.truncate_from_end(log_end);
         if !clean && self.start.state.is_none() {
             // Our checkpoint is written before a term's first batch, so one that it does not know is
-            // damage. Kafka's may be behind.
-            let segments = set.from(self.start.recovery_point);
+            // damage. Kafka's may be behind; where it says nothing, the batches do.
+            let point = self.start.recovery_point;
+            let segments =
+                if epochs.entries().is_empty() { set.as_slice() } else { set.from(point) };
             for (offset, epoch) in terms(segments, damage, log_start)? {
                 changed |= epochs.observe(offset, epoch);
             }

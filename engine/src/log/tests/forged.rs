@@ -7,8 +7,10 @@ use super::bench::{Bench, NOW_MS, ROOT, batch, one, partition, small};
 use crate::{
     io::{Open, SyncKind},
     log::{
-        LogConfig,
-        checkpoint::{LOG_STARTS, RECOVERY_POINTS, remove_clean_shutdown, write_offsets},
+        AppendError, LogConfig,
+        checkpoint::{
+            LEADER_EPOCHS, LOG_STARTS, RECOVERY_POINTS, remove_clean_shutdown, write_offsets,
+        },
         state::STATE_FILE,
     },
     record::{BatchBuilder, BatchHeader, BatchSettings, Encoder, NewRecord},
@@ -139,4 +141,22 @@ fn an_index_entry_into_a_batch_is_not_believed() {
         }
         assert_eq!(bench.kill().offsets_from(1), [1, 2], "{closed}");
     }
+}
+
+/// Behind a truncation a leader of an earlier term was let in, and after the next crash its batches could not be read.
+#[test]
+fn another_programs_crash_without_leader_epochs_has_them_made_anew() {
+    let bench = closed();
+    let (storage, root) = (bench.storage(), Path::new(ROOT));
+    forget_state(&bench);
+    remove_clean_shutdown(&storage, root).unwrap();
+    storage.remove_file(&bench.log.path().join(SEALS_FILE)).unwrap();
+    storage.remove_file(&bench.log.path().join(LEADER_EPOCHS)).unwrap();
+    write_offsets(&storage, &root.join(RECOVERY_POINTS), &[(partition(), 10)].into()).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.log.truncate_to(5).unwrap(), 5);
+    let refused = bench.log.append(vec![batch(&["0005"])], 0);
+    assert!(matches!(refused, Err(AppendError::Fenced { found: 0, current: 1 })), "{refused:?}");
+    bench.append_each(5..7);
+    assert_eq!(bench.kill().offsets(), (0..7).collect::<Vec<_>>());
 }
