@@ -75,12 +75,12 @@ impl UnrecoveredLog {
             }
         };
         changed |= epochs.truncate_from_end(log_end);
-        if !clean && self.start.state.is_none() {
-            // Our checkpoint is written before a term's first batch, so one that it does not know is
-            // damage. Kafka's may be behind; where it says nothing, the batches do.
+        // Our checkpoint is written before a term's first batch, so one that it does not know is damage.
+        // Kafka's may be behind after a crash; where it says nothing, the batches do.
+        let says_nothing = epochs.entries().is_empty();
+        if self.start.state.is_none() && (says_nothing || !clean) {
             let point = self.start.recovery_point;
-            let segments =
-                if epochs.entries().is_empty() { set.as_slice() } else { set.from(point) };
+            let segments = if says_nothing { set.as_slice() } else { set.from(point) };
             for (offset, epoch) in terms(segments, damage, log_start)? {
                 changed |= epochs.observe(offset, epoch);
             }
@@ -187,22 +187,19 @@ impl UnrecoveredLog {
 
 /// Whether another program's checkpoint does not know the last term, in which a leader could then begin
 /// an earlier one. No checksum covers a batch's epoch, so it takes two batches to speak against what the
-/// file says; where it says nothing, one is enough.
+/// file says.
 fn is_behind(
     epochs: &LeaderEpochs,
     set: &SegmentSet,
     offsets: &Range<Offset>,
 ) -> Result<bool, OpenError> {
-    if offsets.is_empty() {
+    let Some(latest) = epochs.latest().filter(|_| !offsets.is_empty()) else { return Ok(false) };
+    let Some(last) = header_at(set, offsets.end - 1)? else { return Ok(false) };
+    if last.leader_epoch <= latest.epoch {
         return Ok(false);
     }
-    let Some(last) = header_at(set, offsets.end - 1)? else { return Ok(false) };
-    if epochs.entries().is_empty() {
-        return Ok(last.leader_epoch >= 0);
-    }
     let before = header_at(set, last.base_offset - 1)?;
-    let agrees = before.is_some_and(|before| before.leader_epoch == last.leader_epoch);
-    Ok(agrees && epochs.latest().is_some_and(|latest| latest.epoch < last.leader_epoch))
+    Ok(before.is_some_and(|before| before.leader_epoch == last.leader_epoch))
 }
 
 /// Whether nothing else speaks for the leader epoch of a batch, which no checksum covers: no batch beside

@@ -7,7 +7,7 @@ use super::bench::{Bench, NOW_MS, ROOT, batch, one, partition, small};
 use crate::{
     io::{Open, SyncKind},
     log::{
-        AppendError, LogConfig,
+        AppendError, Isolation, LogConfig,
         checkpoint::{
             LEADER_EPOCHS, LOG_STARTS, RECOVERY_POINTS, remove_clean_shutdown, write_offsets,
         },
@@ -15,7 +15,7 @@ use crate::{
     },
     record::{BatchBuilder, BatchHeader, BatchSettings, Encoder, NewRecord},
     segment::{SEALS_FILE, Suffix, file_path},
-    types::{Durability, Offset},
+    types::{Durability, NO_EPOCH, Offset},
 };
 
 /// Ten batches, five a segment, closed.
@@ -159,4 +159,20 @@ fn another_programs_crash_without_leader_epochs_has_them_made_anew() {
     assert!(matches!(refused, Err(AppendError::Fenced { found: 0, current: 1 })), "{refused:?}");
     bench.append_each(5..7);
     assert_eq!(bench.kill().offsets(), (0..7).collect::<Vec<_>>());
+}
+
+/// The terms were learnt after the next crash only, and what had been read could then not be.
+#[test]
+fn a_last_batch_without_an_epoch_does_not_hide_the_terms_before_it() {
+    let bench = closed();
+    let (storage, path) = (bench.storage(), bench.log.path().join(LEADER_EPOCHS));
+    let known = bench.log.leader_epochs().entries().to_vec();
+    assert!(!known.is_empty());
+    forget_state(&bench);
+    storage.remove_file(&path).unwrap();
+    forge(&bench, 9, |header| header.leader_epoch = NO_EPOCH);
+    let bench = bench.kill();
+    assert!(bench.report.clean && bench.report.rebuilt.is_empty(), "{:?}", bench.report);
+    assert_eq!(bench.log.leader_epochs().entries(), known);
+    assert!(bench.log.fetch(9, 1, Isolation::LogEnd).is_err());
 }

@@ -63,11 +63,12 @@ fn main() -> Result<()> {
     let programs = copy.build(&mut mutants)?;
     let count = |state| mutants.iter().filter(|mutant| mutant.state == state).count();
     println!(
-        "{} mutants: {} switched on and off, {} unviable, {} to be built alone; {} s",
+        "{} mutants: {} switched on and off, {} unviable, {} to be built alone, {} of planted bugs; {} s",
         mutants.len(),
         count(State::Switched),
         count(State::Unviable),
         count(State::Alone),
+        count(State::Planted),
         started.elapsed().as_secs()
     );
 
@@ -147,7 +148,7 @@ impl Kept {
         for mutant in mutants {
             if mutant.state == State::Unviable {
                 verdicts.insert(mutant.key(), "unviable".into());
-            } else if !again {
+            } else if !again || mutant.state == State::Planted {
                 verdicts.remove(&mutant.key());
             }
         }

@@ -24,6 +24,8 @@ pub enum State {
     Switched,
     /// It does not compile.
     Unviable,
+    /// It changes the code of a planted bug, which is not compiled: it counts nowhere.
+    Planted,
     /// It cannot be switched on (a constant, say): it is built by itself.
     Alone,
 }

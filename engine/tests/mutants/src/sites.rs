@@ -84,6 +84,10 @@ pub fn find(text: &str, in_file: &[usize], mutants: &mut [Mutant]) -> Result<Vec
     }
     for &index in in_file {
         let mutant = &mut mutants[index];
+        if finder.planted.iter().any(|planted| planted.hold(mutant)) {
+            mutant.state = State::Planted;
+            continue;
+        }
         let key = (mutant.genre, mutant.span.start);
         let Some(found) = finder.found.get(&key) else {
             return Err(format!("nothing found at {}:{}", mutant.key(), mutant.line).into());
@@ -122,9 +126,33 @@ enum Found {
     LetChain,
 }
 
+/// Code that runs only where a bug is planted, which it is not here.
+#[derive(Debug)]
+enum Planted {
+    Code(Bytes),
+    /// A guard, and the arm that it is of: neither holds, or is missed.
+    Guard { guard: usize, arm: usize },
+}
+
+impl Planted {
+    fn hold(&self, mutant: &Mutant) -> bool {
+        let at = mutant.span.start;
+        match (self, mutant.genre) {
+            (Self::Code(bytes), _) => bytes.contains(&at),
+            (Self::Guard { guard, .. }, Genre::MatchArmGuard) => {
+                at == *guard && mutant.replacement == "false"
+            }
+            (Self::Guard { arm, .. }, Genre::MatchArm) => at == *arm,
+            (Self::Guard { .. }, _) => false,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Finder {
     found: HashMap<(Genre, usize), Found>,
+    /// Code of planted bugs.
+    planted: Vec<Planted>,
     /// How many constants we are within.
     frozen: usize,
     /// The bytes of `const`, the function's name, and its bytes.
@@ -205,6 +233,14 @@ impl<'ast> Visit<'ast> for Finder {
 
     fn visit_expr_binary(&mut self, binary: &'ast syn::ExprBinary) {
         let at = bytes(&binary.op).start;
+        if matches!(binary.op, BinOp::And(_)) {
+            // What stands beside a planted bug decides only whether the bug strikes.
+            for (side, other) in [(&binary.left, &binary.right), (&binary.right, &binary.left)] {
+                if is_planted(other) {
+                    self.planted.push(Planted::Code(bytes(&**side)));
+                }
+            }
+        }
         if matches!(binary.op, BinOp::And(_)) && (has_let(&binary.left) || has_let(&binary.right)) {
             self.found.insert((Genre::BinaryOperator, at), Found::LetChain);
         } else {
@@ -218,6 +254,26 @@ impl<'ast> Visit<'ast> for Finder {
             self.add(Genre::BinaryOperator, at, bytes(binary), shape);
         }
         visit::visit_expr_binary(self, binary);
+    }
+
+    fn visit_expr_if(&mut self, branches: &'ast syn::ExprIf) {
+        if is_planted(&branches.cond) {
+            self.planted.push(Planted::Code(bytes(&branches.then_branch)));
+        }
+        if let (Expr::Unary(unary), Some((_, otherwise))) = (&*branches.cond, &branches.else_branch)
+            && matches!(unary.op, UnOp::Not(_))
+            && is_planted(&unary.expr)
+        {
+            self.planted.push(Planted::Code(bytes(&**otherwise)));
+        }
+        visit::visit_expr_if(self, branches);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        if call.method == "then" && is_planted(&call.receiver) {
+            self.planted.push(Planted::Code(bytes(&call.args)));
+        }
+        visit::visit_expr_method_call(self, call);
     }
 
     fn visit_expr_unary(&mut self, unary: &'ast syn::ExprUnary) {
@@ -238,6 +294,10 @@ impl<'ast> Visit<'ast> for Finder {
         self.add(Genre::MatchArm, bytes(arm).start, bytes_of, shape);
         if let Some((_, guard)) = &arm.guard {
             let at = bytes(guard);
+            if is_planted(guard) {
+                self.planted.push(Planted::Code(bytes(&arm.body)));
+                self.planted.push(Planted::Guard { guard: at.start, arm: bytes(arm).start });
+            }
             if has_let(guard) {
                 self.found.insert((Genre::MatchArmGuard, at.start), Found::Frozen);
             } else {
@@ -257,6 +317,24 @@ impl<'ast> Visit<'ast> for Finder {
 
 fn bytes(of: &impl Spanned) -> Bytes {
     of.span().byte_range()
+}
+
+/// Whether this holds only where a bug is planted.
+fn is_planted(expression: &Expr) -> bool {
+    match expression {
+        Expr::Macro(call) => {
+            let of = &call.mac.path;
+            of.is_ident("twin") || of.is_ident("race")
+        }
+        Expr::Paren(inner) => is_planted(&inner.expr),
+        Expr::Binary(binary) if matches!(binary.op, BinOp::And(_)) => {
+            is_planted(&binary.left) || is_planted(&binary.right)
+        }
+        Expr::Let(held) => is_planted(&held.expr),
+        Expr::MethodCall(call) if call.method == "filter" => call.args.iter().any(is_planted),
+        Expr::Closure(closure) => is_planted(&closure.body),
+        _ => false,
+    }
 }
 
 /// Whether a chain of `&&` holds a `let`.
