@@ -167,7 +167,7 @@ impl UnrecoveredLog {
         }
         let (clean, found) = self.segments(&mut folder, &mut seals)?;
         let log_end = found.active.next_offset();
-        rebuilt.extend(self.missing_below(clean, log_end));
+        rebuilt.extend(self.missing_below(log_end));
         let log_start = self.log_start(&found, log_end)?;
 
         let set =
@@ -286,12 +286,12 @@ impl UnrecoveredLog {
         Ok((false, self.check(folder, seals)?))
     }
 
-    /// What another program closed cleanly ends before the recovery point that it wrote: records are
-    /// missing, or a bit of that checkpoint flipped, which has no checksum. To refuse appends for the one
-    /// would be to do it for the other; nobody should have to find out by counting.
-    fn missing_below(&self, clean: bool, log_end: Offset) -> Option<Corruption> {
+    /// What another program left ends before the recovery point that it wrote: records are missing, or a
+    /// bit of that checkpoint flipped, which has no checksum. To refuse appends for the one would be to
+    /// do it for the other; nobody should have to find out by counting.
+    fn missing_below(&self, log_end: Offset) -> Option<Corruption> {
         let (point, path) = (self.start.recovery_point, self.dir.path());
-        (clean && self.start.state.is_none() && point > log_end).then(|| {
+        (self.start.state.is_none() && point > log_end).then(|| {
             let path = path.join(super::checkpoint::RECOVERY_POINTS);
             let (what, expected) = ("recovery point of the partition", "at most the log end");
             Corruption::new(path, 0, what, format!("{expected} {log_end}"), point)

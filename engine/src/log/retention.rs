@@ -71,6 +71,7 @@ mod tests {
         assert_eq!(expired(&segments(), &config(1000, -1), 3500, 0, 40), 2);
         assert_eq!(expired(&segments(), &config(1000, -1), 3500, 0, 15), 1);
         assert_eq!(expired(&segments(), &config(1000, -1), -5, 0, 40), 0);
+        assert_eq!(expired(&segments(), &config(1000, -1), 3000, 0, 40), 1, "as old as it may get");
     }
 
     #[test]

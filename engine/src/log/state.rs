@@ -757,6 +757,8 @@ mod tests {
             let state = None;
             let expected = StartState { clean, log_start, recovery_point, high_watermark, state };
             assert_eq!(found, expected, "{name}");
+            let durable = if clean { recovery_point } else { 0 };
+            assert_eq!(found.durable_end(), durable, "{name}");
         }
     }
 

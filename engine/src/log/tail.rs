@@ -270,3 +270,92 @@ impl State {
         self.files.last().expect("a log always has a file that is appended to")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::Path,
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        task::{Context, Wake},
+    };
+
+    use super::*;
+    use crate::io::{ForgetfulDisk, Open};
+
+    /// A file of the disk, with `written` bytes of which none is durable.
+    fn file(disk: &ForgetfulDisk, name: &str, written: u64) -> Arc<CommitFile> {
+        let file = disk.storage().open(&Path::new("/").join(name), Open::Create).unwrap();
+        let file = CommitFile::new(file, 0);
+        file.written(written);
+        file
+    }
+
+    fn tail(active: &Arc<CommitFile>, durability: Durability) -> Tail {
+        let marks = Watermarks::recovered(0, 0);
+        Tail::new(marks, active.clone(), durability, Transactions::default())
+    }
+
+    fn plan(tail: &Tail) -> CommitPlan {
+        tail.plan(tail.end()).unwrap().expect("something is to be synced")
+    }
+
+    fn ends(plan: &CommitPlan) -> Vec<u64> {
+        plan.targets.iter().map(|(_, end)| *end).collect()
+    }
+
+    /// It was written and rolled while the sync went on, so nobody has synced it.
+    #[test]
+    fn a_file_that_came_behind_a_plan_is_in_the_next_one() {
+        let disk = ForgetfulDisk::new();
+        let first = file(&disk, "first", 0);
+        let tail = tail(&first, Durability::Durable);
+        tail.appended(1, 10, None);
+        let early = plan(&tail);
+        tail.rolled(file(&disk, "second", 0));
+        tail.appended(2, 20, None);
+        tail.rolled(file(&disk, "third", 0));
+        tail.appended(3, 30, None);
+        first.durable().raise(10);
+        assert!(tail.synced(&early));
+        assert_eq!(tail.snapshot().durable_end, 1);
+        assert_eq!(ends(&plan(&tail)), [20, 30], "and the first is done");
+    }
+
+    #[test]
+    fn a_plan_during_a_cut_waits_for_no_byte_that_goes() {
+        let disk = ForgetfulDisk::new();
+        let tail = tail(&file(&disk, "first", 0), Durability::Durable);
+        tail.appended(4, 40, None);
+        tail.rolled(file(&disk, "second", 0));
+        tail.appended(8, 50, None);
+        tail.truncating(2, |_| 20);
+        assert_eq!(ends(&plan(&tail)), [20, 20]);
+    }
+
+    #[derive(Default)]
+    struct Called(AtomicUsize);
+
+    impl Wake for Called {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_task_that_waits_for_records_is_called_when_they_can_be_read() {
+        let disk = ForgetfulDisk::new();
+        let first = file(&disk, "first", 0);
+        let tail = tail(&first, Durability::Durable);
+        let called = Arc::new(Called::default());
+        let waker = Waker::from(called.clone());
+        let mut reached = pin!(tail.readable().reached(1));
+        assert!(reached.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        tail.appended(1, 10, None);
+        assert_eq!(called.0.load(Relaxed), 0, "a power cut could take it back");
+        first.durable().raise(10);
+        assert!(tail.synced(&plan(&tail)));
+        assert_eq!(called.0.load(Relaxed), 1);
+        assert!(reached.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+}

@@ -12,6 +12,7 @@ mod ends;
 mod faults;
 mod fetch;
 mod forged;
+mod leftovers;
 mod places;
 mod power;
 mod recovery;

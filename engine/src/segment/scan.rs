@@ -298,3 +298,25 @@ fn candidate(
         header.total_bytes() as u64 <= until - position && place.may_follow(header)
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_looked_for_wherever_a_whole_one_fits() {
+        for before in 0..70 {
+            let mut bytes = vec![0; before + BATCH_HEADER];
+            bytes[before + MAGIC] = 2;
+            assert_eq!(find_header(&bytes), Some(before));
+            assert_eq!(find_header(&bytes[..bytes.len() - 1]), None);
+        }
+        assert_eq!(find_header(&[2; 7]), None);
+    }
+
+    #[test]
+    fn bytes_that_undo_each_other_are_not_zero() {
+        assert!(is_zero(&[0; 100]) && is_zero(&[]));
+        assert!(!is_zero(&[7, 7]) && !is_zero(&[0, 3, 1, 2]));
+    }
+}

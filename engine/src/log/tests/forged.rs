@@ -176,3 +176,84 @@ fn a_last_batch_without_an_epoch_does_not_hide_the_terms_before_it() {
     assert_eq!(bench.log.leader_epochs().entries(), known);
     assert!(bench.log.fetch(9, 1, Isolation::LogEnd).is_err());
 }
+
+/// No checksum covers a batch's epoch, so one batch does not speak against what Kafka's file says.
+#[test]
+fn a_last_batch_of_another_epoch_does_not_unseat_the_leader_epochs() {
+    // Whether it bears an earlier term, or one that nobody knows, where its own begins or behind.
+    for (begins, forged) in [(5, 0), (5, 7), (9, 0), (9, 7)] {
+        let bench = Bench::new(LogConfig { segment_bytes: 5 * one(), ..small() });
+        for offset in 0..10 {
+            let epoch = i32::from(offset >= begins);
+            bench.log.append(vec![batch(&[&format!("{offset:04}")])], epoch).unwrap();
+        }
+        bench.close();
+        let known = bench.log.leader_epochs().entries().to_vec();
+        assert_eq!(known.len(), 2);
+        forget_state(&bench);
+        forge(&bench, 9, |header| header.leader_epoch = forged);
+        let bench = bench.kill();
+        let context = format!("{begins} {forged} {:?}", bench.report);
+        assert!(bench.report.clean && bench.report.rebuilt.is_empty(), "{context}");
+        assert_eq!(bench.log.leader_epochs().entries(), known);
+        assert!(bench.log.fetch(9, 1, Isolation::LogEnd).is_err());
+        assert_eq!(bench.log.fetch(8, 1, Isolation::LogEnd).unwrap().next_offset(), 9);
+    }
+}
+
+/// A deleted batch may be of a later term than what took its place after a truncation.
+#[test]
+fn the_term_of_a_batch_that_ends_at_the_log_start_does_not_count() {
+    let bench = closed();
+    let bench = bench.kill();
+    bench.log.delete_records_before(3).unwrap();
+    bench.close();
+    let (storage, root) = (bench.storage(), Path::new(ROOT));
+    forget_state(&bench);
+    remove_clean_shutdown(&storage, root).unwrap();
+    storage.remove_file(&bench.log.path().join(LEADER_EPOCHS)).unwrap();
+    forge(&bench, 2, |header| header.leader_epoch = 7);
+    let bench = bench.kill();
+    assert_eq!((bench.marks()[0], bench.offsets()), (3, (3..10).collect()));
+    let known = bench.log.leader_epochs().entries().to_vec();
+    assert_eq!(known.iter().map(|it| (it.epoch, it.start_offset)).collect::<Vec<_>>(), [(1, 3)]);
+}
+
+/// Ten batches as Kafka leaves them in a crash behind a deletion of those below `log_start`, whose segment is
+/// still there.
+fn crashed_behind_a_deletion(log_start: Offset) -> Bench {
+    let bench = closed();
+    let (storage, root) = (bench.storage(), Path::new(ROOT));
+    forget_state(&bench);
+    remove_clean_shutdown(&storage, root).unwrap();
+    storage.remove_file(&root.join(RECOVERY_POINTS)).unwrap();
+    write_offsets(&storage, &root.join(LOG_STARTS), &[(partition(), log_start)].into()).unwrap();
+    bench
+}
+
+fn overwrite_from(bench: &Bench, offset: Offset) {
+    let path = file_path(bench.log.path(), 0, Suffix::Log);
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    let from = offset as u64 * one();
+    file.write_at(from, vec![0xAA; (file.len().unwrap() - from) as usize]).unwrap();
+}
+
+#[test]
+fn damage_at_the_end_of_a_deleted_segment_is_in_nobodys_way() {
+    let bench = crashed_behind_a_deletion(5);
+    overwrite_from(&bench, 4);
+    let bench = bench.kill();
+    assert_eq!((bench.report.damage.len(), bench.report.deleted_damage.len()), (0, 1));
+    bench.append_each(10..12);
+    assert_eq!(bench.offsets(), (5..12).collect::<Vec<_>>());
+}
+
+/// Deleted records are damaged, and live ones are gone with them: what stands behind is not.
+#[test]
+fn damage_across_the_log_start_takes_no_later_segment_with_it() {
+    let bench = crashed_behind_a_deletion(3);
+    overwrite_from(&bench, 1);
+    let bench = bench.kill();
+    assert!(!bench.log.damage().is_empty(), "{:?}", bench.report);
+    assert_eq!(bench.offsets_from(5), (5..10).collect::<Vec<_>>());
+}

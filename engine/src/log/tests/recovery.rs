@@ -362,13 +362,22 @@ fn what_another_program_closed_was_durable_although_a_segment_is_in_doubt() {
 }
 
 #[test]
-fn what_another_program_closed_and_is_missing_at_the_end_is_told() {
+fn what_another_program_left_and_is_missing_at_the_end_is_told() {
+    for closed in [true, false] {
+        what_is_missing_at_the_end_is_told(closed);
+    }
+}
+
+fn what_is_missing_at_the_end_is_told(closed: bool) {
     let bench = Bench::new(written());
     bench.append_each(0..14);
     bench.close();
     let (storage, root) = (bench.storage(), std::path::Path::new(ROOT));
     storage.remove_file(&root.join(crate::log::state::STATE_FILE)).unwrap();
     storage.remove_file(&bench.log.path().join(crate::segment::SEALS_FILE)).unwrap();
+    if !closed {
+        crate::log::checkpoint::remove_clean_shutdown(&storage, root).unwrap();
+    }
     let sound = Bench::open(&bench.disk.fork(), bench.clock.clone(), bench.config.clone()).unwrap();
     assert!(sound.report.rebuilt.is_empty(), "{:?}", sound.report);
     let last = *bench.bases().last().unwrap();

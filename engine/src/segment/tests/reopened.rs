@@ -119,6 +119,18 @@ fn an_error_is_not_taken_for_a_missing_file() {
             assert!(!is_fooled(&disk.storage()), "{name}, call {call}");
         }
     }
+    // A seal or a cut that leaves the index of aborted transactions longer than they are would be believed.
+    for call in 1..40 {
+        let disk = FaultyDisk::new(folder.disk.fork());
+        disk.plan(call, Fault::Io);
+        let (storage, options) = (disk.storage(), &folder.options);
+        let opened = ActiveSegment::open(&storage, &folder.dir, 0, options, Trust::Indexes);
+        let cut = opened.and_then(|mut active| active.truncate_to(4));
+        let path = file_path(&folder.dir, 0, Suffix::TxnIndex);
+        if cut.is_ok() {
+            assert_eq!(disk.below().storage().open(&path, Open::Read).unwrap().len().unwrap(), 0);
+        }
+    }
     // A segment that is given up without one of its names would come back.
     for call in 1..40 {
         let disk = FaultyDisk::new(folder.disk.fork());
@@ -171,4 +183,49 @@ fn only_zeros_are_reserved_space() {
         let bytes = [junk, &[0; 5], &[u8::from(junk.len() == 99); 2]].concat();
         assert!(!stopped(&bytes).all_zero, "{junk:?}");
     }
+}
+
+/// Closed, with an entry of each batch, and the timestamps `at`; `change` makes a time index of another.
+fn opened_with(at: &[i64], change: impl Fn(&mut Vec<[u8; 12]>)) -> (Folder, ActiveSegment) {
+    let folder = Folder::new(1);
+    let mut active = folder.create(0);
+    let mut batches: Vec<_> = (0..).zip(at).map(|(offset, at)| batch(offset, &[*at], 20)).collect();
+    active.append(&mut batches).unwrap();
+    active.seal().unwrap();
+    let bytes = folder.bytes(0, Suffix::TimeIndex);
+    let mut entries = bytes.as_chunks().0.to_vec();
+    change(&mut entries);
+    folder.overwrite(0, Suffix::TimeIndex, entries.as_flattened());
+    let before = folder.rebuilds();
+    let active = folder.open(0, Trust::Indexes).unwrap();
+    assert!(folder.rebuilds() - before <= 1);
+    (folder, active)
+}
+
+#[test]
+fn a_time_entry_that_its_batch_contradicts_has_the_indexes_made_anew() {
+    let at = [10, 20, 30, 40, 50];
+    let (folder, _) = opened_with(&at, |_| {});
+    assert_eq!(folder.rebuilds(), 0, "a sound index is used");
+    for from_last in [1, 2] {
+        let (folder, active) = opened_with(&at, |entries| {
+            let place = entries.len() - from_last;
+            entries[place][7] += 1; // the timestamp's low byte
+        });
+        assert_eq!(folder.rebuilds(), 1, "{from_last}");
+        assert_eq!(active.segment().max_timestamp().unwrap(), Some((50, 4)));
+        assert_eq!(active.segment().find_timestamp(41, 0).unwrap(), Some((50, 4)));
+    }
+}
+
+/// No batch contradicts an entry that names a later one of the same timestamp.
+#[test]
+fn the_first_of_the_records_with_the_largest_timestamp_is_found_whatever_the_last_entry_names() {
+    let (_, active) = opened_with(&[10, 20, 30, 30, 30], |entries| {
+        let last = entries.last_mut().unwrap();
+        assert_eq!(last[8..], [0, 0, 0, 2]);
+        last[11] = 4;
+    });
+    assert_eq!(active.segment().max_timestamp().unwrap(), Some((30, 2)));
+    assert_eq!(active.segment().find_timestamp(21, 0).unwrap(), Some((30, 2)));
 }
