@@ -94,8 +94,8 @@ impl Fetched {
         self.position
     }
 
-    /// Keeps the batches that end below `upper`, and checks each one's leader epoch, which no CRC covers. That
-    /// they follow each other was checked as they were read.
+    /// Keeps the batches that end below `upper`, as far as each one's leader epoch is right, which no CRC covers;
+    /// an error where that of the first is wrong. That they follow each other was checked as they were read.
     fn keep_below(&mut self, upper: Offset) -> Result<(), Corruption> {
         let mut at = 0;
         while at < self.bytes.len() {
@@ -106,7 +106,11 @@ impl Fetched {
             if header.next_offset() > upper {
                 break;
             }
-            self.check_epoch(&header, position)?;
+            match self.check_epoch(&header, position) {
+                // Who comes for it hears why; what stands before it is sound.
+                Err(_) if at > 0 => break,
+                checked => checked?,
+            }
             at += header.total_bytes();
             self.next = header.next_offset();
         }
