@@ -73,7 +73,7 @@ pub enum Fault {
     TooManyFiles,
     /// A write does its first half, then finds the disk full.
     Short,
-    /// A write does its first half, then fails with EIO.
+    /// A write does its first half, a sync makes any of the sectors durable; then EIO.
     ShortThenIo,
     /// Nothing is done, and all is said to be well: a lost write, a sync that lies.
     Lost,
@@ -125,7 +125,8 @@ impl Fault {
                     | Lock
             ),
             Self::TooManyFiles => matches!(verb, Open | List | SyncDir | Lock),
-            Self::Short | Self::ShortThenIo | Self::Misdirected => verb == Write,
+            Self::Short | Self::Misdirected => verb == Write,
+            Self::ShortThenIo => matches!(verb, Write | Sync),
             Self::Lost => verb.changes() && verb != Open,
             Self::Flipped => matches!(verb, Read | Write),
         }
@@ -433,7 +434,10 @@ impl FaultyDisk {
             Ok(None) => return self.below_one(Operation::Sync { file, kind }),
             Ok(Some(Strike { fault: Fault::Lost, .. })) => Ok(0),
             Ok(Some(Strike { fault: Fault::Io, .. })) => {
-                self.disk.lose_unsynced(&file).and(Err(Errno::IO.into()))
+                self.disk.lose_unsynced(&file, None).and(Err(Errno::IO.into()))
+            }
+            Ok(Some(Strike { fault: Fault::ShortThenIo, trace, .. })) => {
+                self.disk.lose_unsynced(&file, Some(trace)).and(Err(Errno::IO.into()))
             }
             Ok(Some(Strike { fault, .. })) => {
                 let done = self.below_one(Operation::Sync { file, kind });

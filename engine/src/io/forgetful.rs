@@ -218,11 +218,12 @@ impl ForgetfulDisk {
         self.0.lock().bytes_read
     }
 
-    /// A sync that fails: what it was to make durable is lost for good.
-    pub(super) fn lose_unsynced(&self, file: &Handle) -> io::Result<()> {
+    /// A sync that fails: what it was to make durable is lost for good, but for sectors that `some`, a seed,
+    /// has drawn.
+    pub(super) fn lose_unsynced(&self, file: &Handle, some: Option<u64>) -> io::Result<()> {
         let mut state = self.change()?;
         let node = state.opened(file)?.node;
-        state.tree.file_mut(node)?.content.forget_unsynced();
+        state.tree.file_mut(node)?.content.fail_sync(some.map(Rng::with_seed));
         Ok(())
     }
 

@@ -400,7 +400,7 @@ impl UnrecoveredLog {
             }
         }
         let deleted = self.deleted_below();
-        ranges.retain(|range| range.resumes_at.is_none_or(|(_, offset)| offset > deleted));
+        ranges.retain(|range| range.resumes_at.is_none_or(|(_, offset)| offset >= deleted));
         if ranges.is_empty() {
             ranges.push(DamagedRange {
                 corruption: found.damage.corruption.clone(),

@@ -202,27 +202,23 @@ fn is_behind(
     Ok(before.is_some_and(|before| before.leader_epoch == last.leader_epoch))
 }
 
-/// Whether nothing else speaks for the leader epoch of a batch, which no checksum covers: no batch beside
-/// it, and nothing that the file says.
+/// Whether it is the batch that is wrong where it and the file name different leader epochs, as no checksum
+/// covers the batch's: no batch beside it agrees with it, and one does with the file, in the same term.
 fn is_alone(
     header: &BatchHeader,
     epochs: &LeaderEpochs,
     set: &SegmentSet,
 ) -> Result<bool, OpenError> {
-    let entries = epochs.entries();
-    let is_known = entries.iter().any(|entry| {
-        entry.epoch == header.leader_epoch || entry.start_offset == header.base_offset
-    });
-    if is_known || entries.is_empty() {
-        return Ok(false);
-    }
-    for beside in [header.base_offset - 1, header.next_offset()] {
-        let agrees = |other: BatchHeader| other.leader_epoch == header.leader_epoch;
-        if header_at(set, beside)?.is_some_and(agrees) {
+    let said = epochs.epoch_for(header.last_offset());
+    let mut file_has_witness = false;
+    for offset in [header.base_offset - 1, header.next_offset()] {
+        let Some(beside) = header_at(set, offset)? else { continue };
+        if beside.leader_epoch == header.leader_epoch {
             return Ok(false);
         }
+        file_has_witness |= Some(beside.leader_epoch) == said && epochs.epoch_for(offset) == said;
     }
-    Ok(true)
+    Ok(file_has_witness)
 }
 
 /// Header of the batch that holds `offset`; `None` where there is none, or it is damaged.

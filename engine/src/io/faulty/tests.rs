@@ -103,3 +103,24 @@ fn any_bit_may_flip_and_a_write_may_go_either_way() {
     assert!(flipped.len() > 40, "{flipped:?}");
     assert_eq!(lens.into_iter().collect::<Vec<_>>(), [512, 2 * 4096 + 512]);
 }
+
+#[test]
+fn a_sync_that_fails_half_way_makes_some_sectors_durable_and_no_later_sync_the_others() {
+    let mut kept = std::collections::BTreeSet::new();
+    for value in 0..40 {
+        let disk = FaultyDisk::new(ForgetfulDisk::new());
+        let path = Path::new("/a");
+        let file = disk.storage().open(path, Open::CreateNew).unwrap();
+        disk.storage().sync_dir(Path::new("/")).unwrap();
+        file.write_at(0, vec![value + 1; 2048]).unwrap();
+        disk.plan(disk.calls() + 1, Fault::ShortThenIo);
+        assert!(file.sync(SyncKind::All).is_err());
+        assert_eq!(file.read_exact_at(0, 2048).unwrap(), [value + 1; 2048], "reads show it");
+        disk.storage().open(path, Open::Write).unwrap().sync(SyncKind::All).unwrap();
+        let after = disk.below().power_cut(Loss::Everything).storage();
+        let sectors = after.read(path, 1 << 20).unwrap();
+        kept.insert(sectors.chunks(512).map(|it| it[0] != 0).collect::<Vec<_>>());
+    }
+    assert!(kept.len() > 5, "any of them: {kept:?}");
+    assert!(kept.iter().any(|it| it.contains(&false)) && kept.iter().any(|it| it.contains(&true)));
+}

@@ -87,8 +87,12 @@ impl Content {
     }
 
     /// A sync failed. As Linux does: the pages are taken for clean although they never reached the
-    /// device, reads still show them, and the next sync succeeds without them.
-    pub(super) fn forget_unsynced(&mut self) {
+    /// device, reads still show them, and the next sync succeeds without them. With `rng` some sectors did
+    /// reach it.
+    pub(super) fn fail_sync(&mut self, rng: Option<Rng>) {
+        if let Some(mut rng) = rng {
+            self.durable = self.mixture(Unit::Sector, &mut rng);
+        }
         self.unsynced.clear();
     }
 

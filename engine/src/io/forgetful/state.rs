@@ -169,7 +169,7 @@ impl State {
         self.count()?;
         let content = &mut self.tree.file_mut(node)?.content;
         if strikes(&mut self.failing_sync) {
-            content.forget_unsynced();
+            content.fail_sync(None);
             return Err(Errno::IO.into());
         }
         if !self.lies {

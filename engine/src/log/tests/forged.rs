@@ -258,3 +258,19 @@ fn damage_across_the_log_start_takes_no_later_segment_with_it() {
     assert!(!bench.log.damage().is_empty(), "{:?}", bench.report);
     assert_eq!(bench.offsets_from(5), (5..10).collect::<Vec<_>>());
 }
+
+/// Bytes that hold no record, deleted or not, stand where the first live batch was.
+#[test]
+fn junk_before_the_first_live_batch_takes_no_batch_with_it() {
+    let bench = Bench::new(LogConfig { segment_bytes: 5 * one(), ..small() });
+    bench.append_each(0..12);
+    bench.log.delete_records_before(5).unwrap();
+    let path = file_path(bench.log.path(), 5, Suffix::Log);
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    let sound = file.read_exact_at(0, file.len().unwrap() as usize).unwrap();
+    file.write_at(0, [&[0xAA; 70][..], &sound].concat()).unwrap();
+    let bench = bench.kill();
+    let [damage] = &bench.log.damage()[..] else { panic!("{:?}", bench.report) };
+    assert_eq!((damage.offset, damage.resumes_at), (5, Some((70, 5))));
+    assert_eq!(bench.offsets(), (5..12).collect::<Vec<_>>());
+}

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::bench::{Bench, NOW_MS, ROOT, build, one, small, transactional};
 use crate::{
+    clock::Clock,
     io::{Fault, FaultyDisk, Loss, Open},
     log::{
         LogConfig,
@@ -43,7 +44,7 @@ fn an_empty_last_segment_that_the_log_has_overtaken_goes() {
         bench.append_each(0..8);
         make_empty(&bench, base);
         let bench = bench.kill();
-        assert_eq!(bench.report.damage, []);
+        assert!(bench.report.cut.is_none() && bench.report.damage.is_empty());
         assert_eq!((bench.bases(), bench.files(".log").len()), (bases.to_vec(), bases.len()));
         bench.append_each(8..12);
         assert_eq!(bench.cut_power(Loss::Everything).offsets(), (0..12).collect::<Vec<_>>());
@@ -104,18 +105,25 @@ fn a_cut_below_the_log_start_is_where_the_log_begins_after_a_crash() {
 /// Only deleted records are left in the segment that is opened again: its indexes may be gone.
 #[test]
 fn a_cut_to_the_log_start_makes_lost_indexes_anew_and_any_other_refuses() {
-    for (end, is_made_anew) in [(7, true), (8, false)] {
-        let bench = fives();
-        bench.append_each(0..12);
-        bench.log.delete_records_before(7).unwrap();
-        let index = bench.log.path().join(file_name(5, Suffix::TxnIndex));
+    for (offset, is_made_anew) in [(7, true), (10, false)] {
+        let bench = Bench::new(LogConfig { segment_bytes: 400, ..small() });
+        for first in (0..15).step_by(3) {
+            let values = [first, first + 1, first + 2].map(|offset| format!("{offset:04}"));
+            bench.append(&values.each_ref().map(String::as_str));
+        }
+        bench.log.commit(15).unwrap();
+        assert_eq!(bench.bases(), [0, 12]);
+        bench.log.delete_records_before(6).unwrap();
+        let index = bench.log.path().join(file_name(0, Suffix::TxnIndex));
         let file = bench.storage().open(&index, Open::Create).unwrap();
         file.write_at(0, vec![7; 33]).unwrap();
-        let cut = bench.log.truncate_to(end);
+        // The batch from 6 to 8 goes whole.
+        let cut = bench.log.truncate_to(offset);
         assert_eq!(cut.is_ok(), is_made_anew, "{cut:?}");
         if is_made_anew {
-            bench.append_each(7..9);
-            assert_eq!(bench.kill().offsets(), [7, 8]);
+            assert_eq!(bench.marks()[0], 6);
+            bench.append_each(6..8);
+            assert_eq!(bench.kill().offsets(), [6, 7]);
         }
     }
 }
@@ -149,7 +157,8 @@ fn a_crash_keeps_what_only_an_index_knows_of_a_transaction() {
     bench.log.append(vec![control_batch(Marker::Abort, 3, 0, 0, NOW_MS)], 1).unwrap();
     bench.append_each(9..10);
     bench.log.delete_records_before(6).unwrap();
-    bench.checkpoint();
+    bench.log.step(bench.clock.monotonic()).unwrap();
+    assert_eq!(bench.bases()[0], 5, "where it began is gone");
     let ranges = |bench: &Bench| -> Vec<(Offset, Offset)> {
         let aborted = bench.log.aborted_transactions(6, 10).unwrap();
         aborted.iter().map(|it| (it.first_offset, it.last_offset)).collect()

@@ -130,6 +130,15 @@ fn a_file_of_leader_epochs_that_is_missing_is_missed() {
     }
 }
 
+/// Nothing but the one batch says which term there was, and the file says nothing.
+#[test]
+fn the_term_of_a_log_of_one_batch_is_made_anew() {
+    let bench = terms_of(&[3]);
+    bench.checkpoint();
+    LeaderEpochs::new().store(&bench.storage(), bench.log.path()).unwrap();
+    assert_eq!(entries(&bench.kill()), [(3, 0)]);
+}
+
 #[test]
 fn leader_epochs_that_are_sound_are_kept_as_they_are() {
     for closed in [true, false] {
@@ -147,7 +156,7 @@ fn leader_epochs_that_are_sound_are_kept_as_they_are() {
 /// No checksum covers a batch's leader epoch: where a bit of it flips, the file is right.
 #[test]
 fn a_leader_epoch_that_one_batch_alone_bears_is_not_believed() {
-    for offset in [4, 6] {
+    for offset in [3, 4, 6] {
         // The checkpoint is of the term before, so that the file is doubted.
         let bench = terms_of(&[1, 1, 1]);
         bench.checkpoint();
@@ -162,6 +171,7 @@ fn a_leader_epoch_that_one_batch_alone_bears_is_not_believed() {
         file.sync(SyncKind::All).unwrap();
         let bench = bench.kill();
         assert_eq!(entries(&bench), [(1, 0), (2, 3)], "{offset}");
+        assert_eq!(bench.offsets_from(offset + 1), (offset + 1..7).collect::<Vec<_>>());
         let refused = bench.log.fetch(offset, 1, Isolation::LogEnd);
         let Err(ReadError::Corrupt(found)) = refused else { panic!("{offset} is given") };
         assert_eq!((found.what, found.expected.as_str()), ("leader epoch", "2"));
