@@ -15,7 +15,9 @@ ci:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy -p trunkline --all-targets --features twins -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings" cargo doc -p trunkline --no-deps --features sim
 
 # The harness's main job: a short sweep on the current disk.
 sweep:
