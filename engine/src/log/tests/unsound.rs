@@ -130,13 +130,22 @@ fn a_file_of_leader_epochs_that_is_missing_is_missed() {
     }
 }
 
-/// Nothing but the one batch says which term there was, and the file says nothing.
+/// The batches do not agree with each other, but none does with the file.
 #[test]
-fn the_term_of_a_log_of_one_batch_is_made_anew() {
-    let bench = terms_of(&[3]);
-    bench.checkpoint();
-    LeaderEpochs::new().store(&bench.storage(), bench.log.path()).unwrap();
-    assert_eq!(entries(&bench.kill()), [(3, 0)]);
+fn terms_of_a_batch_each_are_made_anew() {
+    for terms in [&[3][..], &[1, 2, 3]] {
+        for told in [&[][..], &[(1, 0)]] {
+            let bench = terms_of(terms);
+            let sound = entries(&bench);
+            bench.checkpoint();
+            let mut epochs = LeaderEpochs::new();
+            for (epoch, start) in told {
+                epochs.assign(*epoch, *start);
+            }
+            epochs.store(&bench.storage(), bench.log.path()).unwrap();
+            assert_eq!(entries(&bench.kill()), sound, "{terms:?}, {told:?}");
+        }
+    }
 }
 
 #[test]
