@@ -115,6 +115,11 @@ impl Opened {
         assert!(marks.log_start <= marks.high_watermark && marks.high_watermark <= marks.log_end);
         let checked_from = report.checked_from.max(report.log_start);
         if report.damage.is_empty() && !report.clean && checked_from < report.log_end {
+            // What was not checked may be damaged, and hide what stands behind it: a batch that says it holds
+            // later offsets too.
+            if read(log, 0).reached < checked_from {
+                return;
+            }
             let all = read(log, checked_from);
             let is_well = match (&all.bytes, &all.error) {
                 (Some(_), _) => true,
@@ -169,6 +174,8 @@ struct Contents {
     batches: Vec<(Offset, u32)>,
     /// Bytes of all batches, if all of them can be read.
     bytes: Option<u64>,
+    /// Where it ended.
+    reached: Offset,
     /// Why not, if there is an error.
     error: Option<String>,
 }
@@ -182,7 +189,7 @@ impl Contents {
 fn read(log: &PartitionLog, from: Offset) -> Contents {
     let marks = log.watermarks();
     let mut offset = marks.log_start.max(from);
-    let mut contents = Contents { batches: Vec::new(), bytes: None, error: None };
+    let mut contents = Contents { batches: Vec::new(), bytes: None, reached: offset, error: None };
     let mut bytes = 0;
     while offset < marks.log_end {
         let fetched = match log.fetch(offset, 1 << 20, Isolation::LogEnd) {
@@ -199,6 +206,7 @@ fn read(log: &PartitionLog, from: Offset) -> Contents {
         }
         assert!(fetched.next_offset() > offset, "a fetch goes on");
         offset = fetched.next_offset();
+        contents.reached = offset;
     }
     contents.bytes = (offset == marks.log_end).then_some(bytes);
     contents
