@@ -117,7 +117,8 @@ fn bombs_are_refused_before_they_burst() {
 }
 
 #[test]
-fn a_large_buffer_is_given_back() {
+fn a_large_buffer_is_given_back_and_a_usual_one_is_kept() {
+    let usual = compressed(Codec::Zstd, &vec![0; 1 << 20]);
     let large = compressed(Codec::Zstd, &vec![0; 20 << 20]);
     let small = compressed(Codec::Zstd, &[1, 2, 3]);
     let mut decoder = Decoder::new();
@@ -126,6 +127,9 @@ fn a_large_buffer_is_given_back() {
     assert_eq!(decoder.buffer_bytes(), decoder.output.held_bytes());
     assert_eq!(decoder.decompress(Codec::Zstd, &small).unwrap(), [1, 2, 3]);
     assert!(decoder.output.held_bytes() < 1 << 20);
+    assert_eq!(decoder.decompress(Codec::Zstd, &usual).unwrap().len(), 1 << 20);
+    assert_eq!(decoder.decompress(Codec::Zstd, &small).unwrap(), [1, 2, 3]);
+    assert!(decoder.output.held_bytes() >= 1 << 20);
 }
 
 #[test]
