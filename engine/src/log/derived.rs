@@ -296,18 +296,28 @@ fn set_aborted(
 }
 
 /// Where terms begin: base offset and leader epoch of their first batches. Deleted batches do not count:
-/// their terms may be later ones than those of the records that took their place after a truncation.
+/// their terms may be later ones than those of the records that took their place after a truncation. Nor
+/// does one batch before others of an earlier term: terms never fall along a log, and no checksum covers
+/// the epoch.
 fn terms(
     segments: &[Arc<Segment>],
     damage: &[DamagedRange],
     log_start: Offset,
 ) -> Result<Vec<(Offset, LeaderEpoch)>, SegmentError> {
     let mut terms: Vec<(Offset, LeaderEpoch)> = Vec::new();
+    let mut is_alone = false;
     for segment in segments {
         for_each_sound(segment, 0, damage, |_, header| {
-            let is_new = terms.last().is_none_or(|(_, last)| *last != header.leader_epoch);
-            if is_new && header.next_offset() > log_start {
-                terms.push((header.base_offset, header.leader_epoch));
+            let epoch = header.leader_epoch;
+            if header.next_offset() <= log_start || epoch < 0 {
+                return Ok(());
+            }
+            if is_alone {
+                terms.pop_if(|(_, last)| *last > epoch);
+            }
+            is_alone = terms.last().is_none_or(|(_, last)| *last != epoch);
+            if is_alone {
+                terms.push((header.base_offset, epoch));
             }
             Ok(())
         })?;

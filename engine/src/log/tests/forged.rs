@@ -274,3 +274,25 @@ fn junk_before_the_first_live_batch_takes_no_batch_with_it() {
     assert_eq!((damage.offset, damage.resumes_at), (5, Some((70, 5))));
     assert_eq!(bench.offsets(), (5..12).collect::<Vec<_>>());
 }
+
+/// The file that was lost is made anew from the batches, and the epoch of one of them had lost a bit.
+#[test]
+fn one_batch_of_a_later_term_takes_none_behind_it() {
+    for rotten in [0, 4, 7] {
+        let bench = closed();
+        let (storage, path) = (bench.storage(), bench.log.path().join(LEADER_EPOCHS));
+        forget_state(&bench);
+        storage.remove_file(&path).unwrap();
+        forge(&bench, rotten, |header| header.leader_epoch = 32_768);
+        let bench = bench.kill();
+        let first = i64::from(rotten == 0);
+        let known = bench.log.leader_epochs().entries().to_vec();
+        assert_eq!(
+            known.iter().map(|it| (it.epoch, it.start_offset)).collect::<Vec<_>>(),
+            [(1, first)]
+        );
+        assert_eq!(bench.offsets_from(rotten + 1), (rotten + 1..10).collect::<Vec<_>>());
+        bench.append_each(10..12);
+        assert_eq!(bench.kill().offsets_from(rotten + 1), (rotten + 1..12).collect::<Vec<_>>());
+    }
+}
