@@ -91,11 +91,20 @@ impl Names {
 }
 
 /// As slices compare, eight bytes at a time: names of segments differ late, and a fuzzer looks at each
-/// `memcmp` for something to learn.
+/// `memcmp` for something to learn, and at each turn of a loop.
 fn compare(left: &[u8], right: &[u8]) -> Ordering {
-    let eights = left.as_chunks::<8>().0.iter().zip(right.as_chunks::<8>().0);
-    let same = 8 * eights.take_while(|(left, right)| left == right).count();
-    left[same..].iter().cmp(&right[same..])
+    let shorter = left.len().min(right.len());
+    let (left_part, right_part) = (&left[..shorter], &right[..shorter]);
+    let (Some(left_last), Some(right_last)) = (left_part.last_chunk(), right_part.last_chunk())
+    else {
+        return left.cmp(right);
+    };
+    let eights = left_part.as_chunks().0.iter().zip(right_part.as_chunks().0);
+    let order = eights
+        .chain([(left_last, right_last)])
+        .map(|(left, right)| u64::from_be_bytes(*left).cmp(&u64::from_be_bytes(*right)))
+        .find(|order| order.is_ne());
+    order.unwrap_or_else(|| left.len().cmp(&right.len()))
 }
 
 impl Folder {
