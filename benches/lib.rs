@@ -1,5 +1,7 @@
 //! What the benches share: payload with the redundancy of text, and sealed batches of it.
 
+pub mod pairs;
+
 use trunkline::record::{BatchBuilder, BatchSettings, Encoder, NewRecord};
 
 /// Words of the payload: enough repetition for a codec to find, no record twice the same.

@@ -149,6 +149,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn open(&self, path: &Path, how: Open) -> io::Result<Handle>;
     /// Starts operations over any number of files; those of one file are performed in order.
     fn submit(&self, operations: Vec<Operation>) -> Pending;
+    /// One operation, waited for: what most callers want, without the lists of a submission.
+    fn perform(&self, operation: Operation) -> Completion {
+        let mut completions = self.submit(vec![operation]).wait();
+        assert_eq!(completions.len(), 1, "a backend completes each operation once");
+        completions.remove(0)
+    }
     /// Length of a file, in bytes.
     fn len(&self, file: &Handle) -> io::Result<u64>;
     /// Cuts or extends (with zeros) a file to `len` bytes.
@@ -416,7 +422,7 @@ impl File {
     /// end of the file. The buffer is handed back.
     pub fn read_into(&self, position: u64, into: Vec<u8>) -> Result<Vec<u8>, IoError> {
         let operation = Operation::Read { file: self.state.handle.clone(), position, into };
-        let mut completion = self.perform(operation);
+        let mut completion = self.disk.perform(operation);
         match completion.result {
             Ok(_) => Ok(completion.buffers.pop().unwrap_or_default()),
             Err(error) => Err(IoError::at("read", &self.state.path, position, error)),
@@ -436,7 +442,7 @@ impl File {
         self.check_latch()?;
         let file = self.state.handle.clone();
         let operation = Operation::Write { file, position, data: std::mem::take(data) };
-        let completion = self.perform(operation);
+        let completion = self.disk.perform(operation);
         *data = completion.buffers;
         let Err(error) = completion.result else { return Ok(()) };
         let latches = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
@@ -451,16 +457,10 @@ impl File {
     pub fn sync(&self, kind: SyncKind) -> Result<(), IoError> {
         self.check_latch()?;
         let operation = Operation::Sync { file: self.state.handle.clone(), kind };
-        if let Err(error) = self.perform(operation).result {
+        if let Err(error) = self.disk.perform(operation).result {
             self.latch(self.error("sync", error));
         }
         self.check_latch()
-    }
-
-    fn perform(&self, operation: Operation) -> Completion {
-        let mut completions = self.disk.submit(vec![operation]).wait();
-        assert_eq!(completions.len(), 1, "a backend completes each operation once");
-        completions.remove(0)
     }
 
     fn check_latch(&self) -> Result<(), IoError> {

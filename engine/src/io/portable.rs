@@ -54,6 +54,10 @@ impl Disk for PortableDisk {
         )
     }
 
+    fn perform(&self, operation: Operation) -> Completion {
+        perform(operation, &mut Vec::new())
+    }
+
     fn len(&self, file: &Handle) -> io::Result<u64> {
         Ok(os(file)?.metadata()?.len())
     }
@@ -261,15 +265,14 @@ fn write(file: &fs::File, position: u64, data: &[Vec<u8>]) -> io::Result<usize> 
         while within == data[buffer].len() {
             (buffer, within) = (buffer + 1, 0);
         }
-        let first = IoSlice::new(&data[buffer][within..]);
-        let rest = data[buffer + 1..].iter().take(MAX_SLICES - 1).map(|data| IoSlice::new(data));
-        let slices: Vec<_> = std::iter::once(first).chain(rest).collect();
-        let mut count = match rustix::io::pwritev(file, &slices, position + written as u64) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => count,
-            Err(Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
+        let first = &data[buffer][within..];
+        let mut count =
+            match write_some(file, position + written as u64, first, &data[buffer + 1..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => count,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
         written += count;
         while count > 0 {
             let here = count.min(data[buffer].len() - within);
@@ -280,6 +283,21 @@ fn write(file: &fs::File, position: u64, data: &[Vec<u8>]) -> io::Result<usize> 
         }
     }
     Ok(written)
+}
+
+/// As much of `first`, and of `rest` behind it, as one system call takes.
+fn write_some(
+    file: &fs::File,
+    position: u64,
+    first: &[u8],
+    rest: &[Vec<u8>],
+) -> rustix::io::Result<usize> {
+    if rest.is_empty() {
+        return rustix::io::pwrite(file, first, position);
+    }
+    let rest = rest.iter().take(MAX_SLICES - 1).map(|data| IoSlice::new(data));
+    let slices: Vec<_> = std::iter::once(IoSlice::new(first)).chain(rest).collect();
+    rustix::io::pwritev(file, &slices, position)
 }
 
 fn sync(file: &fs::File, kind: SyncKind) -> io::Result<()> {

@@ -212,7 +212,7 @@ impl PartitionLog {
         })?;
 
         let changes_transactions = producers.changes_transactions();
-        let aborted = writer.producers.apply(producers, end, self.clock.wall_ms());
+        let aborted = writer.producers.apply(producers, end, || self.clock.wall_ms());
         for transaction in aborted {
             // The batches stand: the entry is written at the latest before a checkpoint passes it.
             if let Err(error) = writer.active.append_aborted(transaction) {

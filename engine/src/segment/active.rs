@@ -14,7 +14,7 @@ use super::{
 use crate::{
     io::{File, Open, Storage},
     limits::{MAX_RELATIVE_OFFSET, OFFSET_INDEX_ENTRY, TIME_INDEX_ENTRY, TXN_INDEX_ENTRY},
-    record::{BatchHeader, SealedBatch},
+    record::SealedBatch,
     types::Offset,
 };
 
@@ -201,9 +201,10 @@ impl ActiveSegment {
     /// # Panics
     /// Where offsets do not rise.
     pub fn append(&mut self, batches: &mut Vec<SealedBatch>) -> Result<Vec<Vec<u8>>, SegmentError> {
-        let headers: Vec<BatchHeader> = batches.iter().map(|batch| *batch.header()).collect();
-        let Some(last) = headers.last() else { return Ok(Vec::new()) };
-        self.check_room(&headers)?;
+        let Some(first) = batches.first().map(|batch| *batch.header()) else {
+            return Ok(Vec::new());
+        };
+        let next_offset = self.check_room(batches)?;
         if self.tail == Tail::Torn {
             self.trim()?;
         }
@@ -216,22 +217,23 @@ impl ActiveSegment {
             let _ = self.trim();
             return Err(error.into());
         }
-        batches.clear();
         let tables = self.segment.live_tables();
-        for header in &headers {
-            self.rule.add(position, header, &tables.offsets, &tables.times);
-            position += header.total_bytes() as u64;
+        for batch in batches.drain(..) {
+            self.rule.add(position, batch.header(), &tables.offsets, &tables.times);
+            position += batch.header().total_bytes() as u64;
         }
-        self.first_timestamp.get_or_insert(headers[0].max_timestamp);
+        self.first_timestamp.get_or_insert(first.max_timestamp);
         self.segment.published().set_largest(self.rule.largest());
-        self.segment.published().appended(position, last.next_offset());
+        self.segment.published().appended(position, next_offset);
         Ok(buffers)
     }
 
-    fn check_room(&self, headers: &[BatchHeader]) -> Result<(), SegmentError> {
+    /// Gives the offset behind the last batch.
+    fn check_room(&self, batches: &[SealedBatch]) -> Result<Offset, SegmentError> {
         let mut expected = self.next_offset();
         let mut incoming = 0;
-        for header in headers {
+        for batch in batches {
+            let header = batch.header();
             let base = header.base_offset;
             assert!(base >= expected, "batch at offset {base}, expected {expected}");
             expected = header.next_offset();
@@ -242,7 +244,7 @@ impl ActiveSegment {
             let path = self.segment.path().into();
             return Err(SegmentError::Full { path, len, incoming, last_offset });
         }
-        Ok(())
+        Ok(expected)
     }
 
     /// Records an aborted transaction, in memory and in the `.txnindex` file, which is made for the

@@ -99,7 +99,7 @@ impl ProducerStates {
     }
 
     /// Notes an append that was checked and written: its batches reach up to `end_offset`, the
-    /// log's new end; `now_ms` is the wall clock. Gives the transactions that it aborted, for the
+    /// log's new end; `now_ms` reads the wall clock, if a producer is to be noted. Gives the transactions that it aborted, for the
     /// `.txnindex`.
     ///
     /// # Panics
@@ -108,7 +108,7 @@ impl ProducerStates {
         &mut self,
         append: ProducerAppend,
         end_offset: Offset,
-        now_ms: i64,
+        now_ms: impl FnOnce() -> i64,
     ) -> Vec<AbortedTransaction> {
         assert_eq!(append.generation, self.generation, "the append was checked against this state");
         assert!(
@@ -135,8 +135,11 @@ impl ProducerStates {
                 }
             }
         }
-        for (id, entry) in append.changed {
-            self.producers.insert(id, ProducerEntry { seen_ms: now_ms, ..entry });
+        if !append.changed.is_empty() {
+            let seen_ms = now_ms();
+            let noted = append.changed.into_iter();
+            self.producers
+                .extend(noted.map(|(id, entry)| (id, ProducerEntry { seen_ms, ..entry })));
         }
         self.end_offset = end_offset;
         self.generation += 1;
@@ -158,7 +161,7 @@ impl ProducerStates {
         if let Err(error) = append.check(self, header, header.base_offset, marker) {
             unreachable!("what the log holds is not refused: {error}");
         }
-        self.apply(append, header.next_offset(), now_ms)
+        self.apply(append, header.next_offset(), || now_ms)
     }
 
     /// What is known of a producer id.

@@ -49,7 +49,7 @@ fn append(
     let mut append = states.begin(origin);
     let check = append.check(states, header, base, marker)?;
     let end = if check == Check::New { base + header.last_offset_delta as i64 + 1 } else { base };
-    Ok((check, states.apply(append, end, 0)))
+    Ok((check, states.apply(append, end, || 0)))
 }
 
 fn send(states: &mut ProducerStates, header: &BatchHeader) -> Result<Check, ProducerError> {
@@ -151,7 +151,7 @@ fn an_append_is_applied_only_to_the_state_it_was_checked_against() {
     let mut states = ProducerStates::new(0);
     let append = states.begin(Origin::Client);
     send(&mut states, &batch(0, 0, 1)).unwrap();
-    states.apply(append, 1, 0);
+    states.apply(append, 1, || 0);
 }
 
 #[test]
@@ -548,7 +548,7 @@ fn append_to_both(states: &mut ProducerStates, model: &mut Model, new: &[NewBatc
         }
     }
     if written {
-        assert_eq!(states.apply(append, after.end(), 0), aborted);
+        assert_eq!(states.apply(append, after.end(), || 0), aborted);
         *model = after;
     }
 }

@@ -13,7 +13,7 @@ fn is_outdated_by(change: Change) -> bool {
     let begun = states.begin(Origin::Client);
     change(&mut states);
     let end = states.end_offset();
-    catch_unwind(AssertUnwindSafe(|| states.apply(begun, end, 0))).is_err()
+    catch_unwind(AssertUnwindSafe(|| states.apply(begun, end, || 0))).is_err()
 }
 
 #[test]

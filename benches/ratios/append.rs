@@ -1,0 +1,102 @@
+//! Sealed batches into one partition, `Written`, one thread, each batch's checksum verified.
+
+use std::{fs, hint::black_box, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
+
+use trunkline::{
+    clock::SystemClock,
+    commit::Strategy,
+    io::Storage,
+    log::{LogConfig, LogDir, PartitionLog, UnrecoveredLog},
+    record::SealedBatch,
+    types::{Durability, TopicName, TopicPartition},
+};
+use trunkline_benches::{
+    pairs::{Group, Work, timed},
+    sealed,
+};
+
+/// Bytes that a slice writes, at least.
+const SLICE_BYTES: usize = 32 << 20;
+/// Bytes after which a row begins anew, so that little of it is written back to the disk.
+const FILE_BYTES: u64 = 512 << 20;
+/// A batch of 1024 records of 1 KiB is larger than Kafka's default takes.
+const MAX_BATCH_BYTES: usize = 2 << 20;
+/// Where a batch's checksummed part begins.
+const CHECKED_FROM: usize = 21;
+
+pub(crate) struct Shape {
+    records: usize,
+    record_bytes: usize,
+}
+
+pub(crate) const SHAPES: [Shape; 3] = [
+    Shape { records: 16, record_bytes: 1024 },
+    Shape { records: 1024, record_bytes: 1024 },
+    Shape { records: 1024, record_bytes: 100 },
+];
+
+impl Shape {
+    pub(crate) fn name(&self) -> String {
+        format!("append written, {} B x {}", self.record_bytes, self.records)
+    }
+}
+
+pub(crate) fn group(shape: Shape, folder: &Path) -> Group<'static> {
+    let batch = sealed(shape.records, shape.record_bytes);
+    let batches = SLICE_BYTES.div_ceil(batch.len());
+    let work = Work {
+        bytes: (batches * batch.len()) as u64,
+        units: (batches * shape.records) as u64,
+        unit: "records",
+    };
+    let mut group = Group::new(shape.name(), work);
+    group.row("limit: CRC32C and pwrite", limit(folder.join("limit"), batch.clone(), batches));
+    group.row("trunkline", trunkline(&folder.join("trunkline"), batch, batches));
+    group
+}
+
+fn limit(path: std::path::PathBuf, batch: Vec<u8>, batches: usize) -> impl FnMut() -> Duration {
+    let create = move || fs::File::create(&path).expect("the folder takes files");
+    let mut file = create();
+    let mut position = 0;
+    move || {
+        if position >= FILE_BYTES {
+            (file, position) = (create(), 0);
+        }
+        timed(|| {
+            for _ in 0..batches {
+                black_box(crc32c::crc32c(black_box(&batch[CHECKED_FROM..])));
+                file.write_all_at(&batch, position).expect("the disk has room");
+                position += batch.len() as u64;
+            }
+        })
+    }
+}
+
+fn trunkline(folder: &Path, batch: Vec<u8>, batches: usize) -> impl FnMut() -> Duration + use<> {
+    let log = written_log(folder);
+    let mut spare = Some(batch);
+    move || {
+        if log.size().1 >= FILE_BYTES {
+            log.restart_at(0).expect("the log can be emptied");
+        }
+        timed(|| {
+            for _ in 0..batches {
+                let bytes = spare.take().expect("each append gives its buffer back");
+                let batch = SealedBatch::check(bytes).expect("a valid batch");
+                let appended = log.append(vec![batch], 0).expect("the disk has room");
+                spare = appended.buffers.into_iter().next();
+            }
+        })
+    }
+}
+
+fn written_log(folder: &Path) -> PartitionLog {
+    let dir = LogDir::open(&Storage::portable(), folder, Strategy::SyncEach).expect("opens");
+    let partition = TopicPartition::new(TopicName::new("bench").expect("valid"), 0);
+    let config =
+        LogConfig::default().durability(Durability::Written).max_message_bytes(MAX_BATCH_BYTES);
+    let clock = Arc::new(SystemClock::new());
+    let unrecovered = UnrecoveredLog::open(&Arc::new(dir), &partition, config, clock);
+    unrecovered.expect("opens").recover().expect("recovers").0
+}

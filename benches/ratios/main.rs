@@ -1,0 +1,46 @@
+//! The engine against the limits of its machine and against its peers: ratios within one run.
+
+use std::{io::Write as _, path::PathBuf};
+
+use clap::Parser;
+use trunkline_benches::pairs::Group;
+
+mod append;
+
+/// Runs each group's rows in short alternating slices and prints their ratios with confidence intervals.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Groups whose names contain one of these; all where none is given.
+    groups: Vec<String>,
+    /// Slices of each row that count; fewer than 100 cannot resolve 5 %.
+    #[arg(long, default_value_t = 100)]
+    rounds: usize,
+    /// Where the rows' files go: the disk that is measured.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let folder = tempfile::Builder::new()
+        .prefix(".trunkline-ratios-")
+        .tempdir_in(&arguments.dir)
+        .unwrap_or_else(|error| panic!("no folder can be made in {:?}: {error}", arguments.dir));
+    let is_wanted = |name: &str| {
+        arguments.groups.is_empty() || arguments.groups.iter().any(|part| name.contains(part))
+    };
+    let run = |name: &str, group: Group<'_>| {
+        let outcome = group.run(arguments.rounds, |round| {
+            eprint!("\r{name}: {round} of {} rounds", arguments.rounds);
+        });
+        eprintln!();
+        println!("{}", outcome.table());
+        let _ = std::io::stdout().flush();
+    };
+    for shape in append::SHAPES {
+        if is_wanted(&shape.name()) {
+            run(&shape.name(), append::group(shape, folder.path()));
+        }
+    }
+}
