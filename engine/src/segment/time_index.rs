@@ -59,10 +59,13 @@ impl TimeIndex {
         bytes
     }
 
-    /// Adds an entry where its timestamp is larger than the last one's (Kafka: `maybeAppend`).
+    /// Adds an entry where its timestamp is larger than the last one's (Kafka: `maybeAppend`). One of the
+    /// same batch as the last one comes from a seal whose timestamp is wrong: with it the file could not be
+    /// read again.
     pub(super) fn push_if_later(&self, entry: TimeEntry) {
-        let last = self.last().map_or(-1, |last| last.timestamp);
-        if entry.timestamp <= last {
+        let is_later =
+            |last: TimeEntry| entry.timestamp > last.timestamp && entry.offset > last.offset;
+        if !self.last().map_or(entry.timestamp >= 0, is_later) {
             return;
         }
         let relative = entry.offset - self.base_offset;
@@ -132,6 +135,14 @@ mod tests {
         assert_eq!(index.len(), 2);
         assert_eq!(index.get(0), Some(TimeEntry { timestamp: 10, offset: 105 }));
         assert_eq!(index.last(), Some(TimeEntry { timestamp: 30, offset: 120 }));
+    }
+
+    #[test]
+    fn one_batch_has_one_entry() {
+        let index = index();
+        index.push_if_later(TimeEntry { timestamp: 31, offset: 120 });
+        assert_eq!(index.last(), Some(TimeEntry { timestamp: 30, offset: 120 }));
+        assert!(TimeIndex::decode(100, &index.encode(0)).is_some());
     }
 
     #[test]
