@@ -1,5 +1,6 @@
 //! What the benches share: payload with the redundancy of text, and sealed batches of it.
 
+pub mod mapped;
 pub mod pairs;
 
 use trunkline::record::{BatchBuilder, BatchSettings, Encoder, NewRecord};

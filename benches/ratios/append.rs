@@ -24,6 +24,7 @@ const MAX_BATCH_BYTES: usize = 2 << 20;
 /// Where a batch's checksummed part begins.
 const CHECKED_FROM: usize = 21;
 
+#[derive(Clone, Copy)]
 pub(crate) struct Shape {
     records: usize,
     record_bytes: usize,
@@ -74,7 +75,7 @@ fn limit(path: std::path::PathBuf, batch: Vec<u8>, batches: usize) -> impl FnMut
 }
 
 fn trunkline(folder: &Path, batch: Vec<u8>, batches: usize) -> impl FnMut() -> Duration + use<> {
-    let log = written_log(folder);
+    let log = written_log(folder, LogConfig::SEGMENT_BYTES);
     let mut spare = Some(batch);
     move || {
         if log.size().1 >= FILE_BYTES {
@@ -91,11 +92,13 @@ fn trunkline(folder: &Path, batch: Vec<u8>, batches: usize) -> impl FnMut() -> D
     }
 }
 
-fn written_log(folder: &Path) -> PartitionLog {
+pub(crate) fn written_log(folder: &Path, segment_bytes: u64) -> PartitionLog {
     let dir = LogDir::open(&Storage::portable(), folder, Strategy::SyncEach).expect("opens");
     let partition = TopicPartition::new(TopicName::new("bench").expect("valid"), 0);
-    let config =
-        LogConfig::default().durability(Durability::Written).max_message_bytes(MAX_BATCH_BYTES);
+    let config = LogConfig::default()
+        .durability(Durability::Written)
+        .segment_bytes(segment_bytes)
+        .max_message_bytes(MAX_BATCH_BYTES);
     let clock = Arc::new(SystemClock::new());
     let unrecovered = UnrecoveredLog::open(&Arc::new(dir), &partition, config, clock);
     unrecovered.expect("opens").recover().expect("recovers").0

@@ -6,6 +6,7 @@ use clap::Parser;
 use trunkline_benches::pairs::Group;
 
 mod append;
+mod scan;
 
 /// Runs each group's rows in short alternating slices and prints their ratios with confidence intervals.
 #[derive(Debug, Parser)]
@@ -26,7 +27,9 @@ fn main() {
     let folder = tempfile::Builder::new()
         .prefix(".trunkline-ratios-")
         .tempdir_in(&arguments.dir)
-        .unwrap_or_else(|error| panic!("no folder can be made in {:?}: {error}", arguments.dir));
+        .unwrap_or_else(|error| {
+            panic!("no folder can be made in {}: {error}", arguments.dir.display())
+        });
     let is_wanted = |name: &str| {
         arguments.groups.is_empty() || arguments.groups.iter().any(|part| name.contains(part))
     };
@@ -42,5 +45,8 @@ fn main() {
         if is_wanted(&shape.name()) {
             run(&shape.name(), append::group(shape, folder.path()));
         }
+    }
+    if is_wanted(scan::NAME) {
+        run(scan::NAME, scan::group(folder.path()));
     }
 }

@@ -10,8 +10,12 @@ use std::{
 
 /// Files of the repository, without their endings, in which unsafe code may stand; each use has a
 /// `SAFETY:` note of its own. `clippy::undocumented_unsafe_blocks` reads them more closely.
-const FENCED: [&str; 3] =
-    ["engine/src/io/uring", "engine/src/io/map", "engine/tests/sanitizers/planted"];
+const FENCED: [&str; 4] = [
+    "engine/src/io/uring",
+    "engine/src/io/map",
+    "engine/tests/sanitizers/planted",
+    "benches/mapped",
+];
 /// Lines above a use of `unsafe` in which its note may stand.
 const NOTE_LINES: usize = 6;
 /// Siblings that one may import: who, whom. Neither looks back.

@@ -16,7 +16,7 @@ use self::{
     state::{OpenFile, State, strikes},
     tree::{Node, NodeId, Tree},
 };
-use super::{Disk, Entry, Handle, Lock, Open, Operation, Pending, Storage};
+use super::{Disk, Entry, Handle, Lock, Map, Open, Operation, Pending, Storage, map};
 use crate::sync::{Mutex, MutexGuard};
 
 mod content;
@@ -43,8 +43,8 @@ const AMPLE: u64 = 1 << 40;
 /// it makes any call go wrong.
 ///
 /// Not modelled: changes of one folder that reach the device out of order; sectors that are torn within, or
-/// that rot by themselves; a device that takes a write and gives up an older, synced one; memory maps;
-/// quotas and permissions; two machines. All that it does follows from the calls and the seeds: no time, no
+/// that rot by themselves; a device that takes a write and gives up an older, synced one; a mapped page that
+/// cannot be had; quotas and permissions; two machines. All that it does follows from the calls and the seeds: no time, no
 /// randomness, no hash order.
 ///
 /// # Example
@@ -122,6 +122,8 @@ impl ForgetfulDisk {
             until_off: None,
             off: false,
             lies: false,
+            maps: false,
+            mapped: Vec::new(),
             failing_read: 0,
             failing_write: 0,
             failing_sync: 0,
@@ -160,13 +162,20 @@ impl ForgetfulDisk {
     /// cuts the power at many points of one run.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let state = State { locks: BTreeSet::new(), ..self.0.lock().clone() };
+        let (locks, mapped) = (BTreeSet::new(), Vec::new());
+        let state = State { locks, mapped, ..self.0.lock().clone() };
         Self::from_state(state)
     }
 
     /// Makes all that is there durable, as if it had been there for long.
     pub fn settle(&self) {
         self.0.lock().tree.sync();
+    }
+
+    /// From now on files can be mapped, as on a real disk: to read from a map calls no disk, and no error
+    /// strikes there.
+    pub fn map_files(&self) {
+        self.0.lock().maps = true;
     }
 
     /// Control: syncs of files and folders do nothing and say that all is well.
@@ -286,6 +295,9 @@ impl Disk for ForgetfulDisk {
     fn set_len(&self, file: &Handle, len: u64) -> io::Result<()> {
         let mut state = self.change()?;
         let node = state.writable(file)?;
+        if len < state.tree.file(node)?.content.len() && state.is_mapped(node) {
+            return Err(map::busy());
+        }
         let (wall_ms, file) = (state.wall_ms, state.tree.file_mut(node)?);
         let freed = file.charged.saturating_sub(len);
         file.content.set_len(len);
@@ -309,6 +321,26 @@ impl Disk for ForgetfulDisk {
         }
         state.free -= growth;
         Ok(())
+    }
+
+    fn map(&self, file: &Handle) -> io::Result<Option<Arc<Map>>> {
+        let mut state = self.on()?;
+        let node = state.opened(file)?.node;
+        let content = &state.tree.file(node)?.content;
+        if !state.maps || content.len() == 0 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(content.len() as usize);
+        content.read(0, &mut bytes);
+        let bytes = Arc::from(bytes);
+        state.mapped.push((node, Arc::downgrade(&bytes)));
+        Ok(Some(Map::copied(bytes)))
+    }
+
+    fn is_mapped(&self, file: &Handle) -> io::Result<bool> {
+        let mut state = self.on()?;
+        let node = state.opened(file)?.node;
+        Ok(state.is_mapped(node))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

@@ -19,12 +19,14 @@ use std::{
 mod faulty;
 #[cfg(any(test, feature = "sim"))]
 mod forgetful;
+mod map;
 mod portable;
 
 #[cfg(any(test, feature = "sim"))]
 pub use faulty::{Fault, FaultyDisk, Verb};
 #[cfg(any(test, feature = "sim"))]
 pub use forgetful::{ForgetfulDisk, Loss};
+pub use map::Map;
 pub use portable::PortableDisk;
 
 use crate::error::IoError;
@@ -157,10 +159,20 @@ pub trait Disk: fmt::Debug + Send + Sync {
     }
     /// Length of a file, in bytes.
     fn len(&self, file: &Handle) -> io::Result<u64>;
-    /// Cuts or extends (with zeros) a file to `len` bytes.
+    /// Cuts or extends (with zeros) a file to `len` bytes. One that is mapped is not cut:
+    /// `ErrorKind::ResourceBusy`.
     fn set_len(&self, file: &Handle, len: u64) -> io::Result<()>;
     /// Reserves blocks for the first `len` bytes; the length becomes at least `len`, new bytes are 0.
     fn allocate(&self, file: &Handle, len: u64) -> io::Result<()>;
+    /// Maps the bytes that a file has now, to be read without a copy; `None` where it has none, or where
+    /// this backend or the system does not map. What is mapped must not be overwritten.
+    fn map(&self, _file: &Handle) -> io::Result<Option<Arc<Map>>> {
+        Ok(None)
+    }
+    /// Whether a [`Map`] of the file is held by anybody in this process.
+    fn is_mapped(&self, _file: &Handle) -> io::Result<bool> {
+        Ok(false)
+    }
     /// The entries of a folder, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     /// Makes a folder; those above it must be there. `ErrorKind::AlreadyExists` when it is.
@@ -390,7 +402,18 @@ impl File {
         Ok(self.len()? == 0)
     }
 
-    /// Cuts or extends the file to `len` bytes.
+    /// Maps the file's bytes of now; `None` where they are to be read plainly. What is mapped must not be
+    /// overwritten.
+    pub fn map(&self) -> Result<Option<Arc<Map>>, IoError> {
+        self.disk.map(&self.state.handle).map_err(|error| self.error("map", error))
+    }
+
+    /// Whether somebody in this process holds a [`Map`] of the file.
+    pub fn is_mapped(&self) -> Result<bool, IoError> {
+        self.disk.is_mapped(&self.state.handle).map_err(|error| self.error("stat", error))
+    }
+
+    /// Cuts or extends the file to `len` bytes. One that is mapped is not cut (`ErrorKind::ResourceBusy`).
     pub fn set_len(&self, len: u64) -> Result<(), IoError> {
         self.check_latch()?;
         self.disk.set_len(&self.state.handle, len).map_err(|error| self.error("truncate", error))

@@ -17,19 +17,35 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Completion, Disk, Entry, Handle, Lock, Open, Operation, Pending, SyncKind};
+use super::{Completion, Disk, Entry, Handle, Lock, Map, Open, Operation, Pending, SyncKind, map};
 
 /// Buffers that one pwritev takes (Linux: `UIO_MAXIOV` 1024).
 const MAX_SLICES: usize = 1024;
 
 /// The machine's own files, through plain system calls.
-#[derive(Debug, Default)]
-pub struct PortableDisk(());
+#[derive(Debug)]
+pub struct PortableDisk {
+    maps: bool,
+}
 
 impl PortableDisk {
     /// The machine's own files.
     pub fn new() -> Self {
-        Self(())
+        // Elsewhere there is no room for many maps of a segment's size.
+        Self { maps: cfg!(target_pointer_width = "64") }
+    }
+
+    /// As [`PortableDisk::new`], but every read is a system call with an error of its own: of a mapped
+    /// file a page that was read before, was dropped since and is not given again by the disk ends the
+    /// process (SIGBUS).
+    pub fn without_maps() -> Self {
+        Self { maps: false }
+    }
+}
+
+impl Default for PortableDisk {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -63,7 +79,7 @@ impl Disk for PortableDisk {
     }
 
     fn set_len(&self, file: &Handle, len: u64) -> io::Result<()> {
-        os(file)?.set_len(len)
+        map::set_len(os(file)?, len)
     }
 
     fn allocate(&self, file: &Handle, len: u64) -> io::Result<()> {
@@ -79,6 +95,14 @@ impl Disk for PortableDisk {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             other => Ok(other?),
         }
+    }
+
+    fn map(&self, file: &Handle) -> io::Result<Option<Arc<Map>>> {
+        if self.maps { Map::of(os(file)?) } else { Ok(None) }
+    }
+
+    fn is_mapped(&self, file: &Handle) -> io::Result<bool> {
+        map::is_mapped(os(file)?)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

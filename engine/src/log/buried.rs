@@ -5,13 +5,12 @@
 use super::{
     DamagedRange, OpenError,
     check::Checked,
-    damage::copy,
     folder::{Folder, remove_segment},
     recover::{Recovered, UnrecoveredLog},
 };
 use crate::{
     io::{File, Open, SyncKind},
-    segment::{Scan, ScanStart, Scanner, SegmentSet, Suffix, file_path, scan},
+    segment::{Scan, ScanStart, Scanner, SegmentSet, Suffix, copy_range, file_path, scan},
     types::Offset,
 };
 
@@ -91,7 +90,7 @@ impl UnrecoveredLog {
         let copied = storage.open(&temporary, Open::Create)?;
         copied.set_len(0)?;
         let source = storage.open(&file_path(&self.path, base, Suffix::Log), Open::Read)?;
-        copy(&source, live.position, &copied)?;
+        copy_range(&source, live.position, u64::MAX, &copied)?;
         copied.sync(SyncKind::All)?;
         storage.rename(&temporary, &path)?;
         storage.sync_dir(&self.path)?;

@@ -17,7 +17,7 @@ use crate::{
     io::{Open, SyncKind},
     segment::{
         ActiveSegment, Damage, SEALS_FILE, Scan, ScanStart, Seal, Seals, Segment, SegmentError,
-        Suffix, Trust, file_path,
+        Suffix, Trust, cut_log, file_path,
     },
     types::{Durability, Offset},
 };
@@ -118,8 +118,7 @@ impl UnrecoveredLog {
         let following = folder.logs.get(place + 1).map(|(next, _)| *next);
         if self.is_reserve(&damage, next, following) {
             let file = self.storage().open(&path, Open::Write)?;
-            file.set_len(valid_end)?;
-            file.sync(SyncKind::All)?;
+            cut_log(self.storage(), &self.path, base, file, valid_end)?.sync(SyncKind::All)?;
             return Ok(None);
         }
         Ok(Some(Stop { place, base, valid_end, next, damage }))

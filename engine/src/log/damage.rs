@@ -8,7 +8,10 @@ use crate::{
     error::{Corruption, IoError},
     io::{File, Open, Storage, SyncKind},
     limits::MAX_GROUP_BYTES,
-    segment::{Damage, OffsetRule, ScanStart, Scanner, SegmentError, Suffix, file_name, file_path},
+    segment::{
+        Damage, OffsetRule, ScanStart, Scanner, SegmentError, Suffix, copy_range, cut_log,
+        file_name, file_path,
+    },
     types::{Durability, Offset},
 };
 
@@ -91,9 +94,6 @@ pub(super) fn survey(
     }
 }
 
-/// Bytes copied at a time into a quarantine file.
-const COPY_BYTES: usize = 1 << 20;
-
 /// Cuts the log at byte `valid_end` of the first of `logs` (base offset and length of each), which
 /// becomes offset `offset`; the segments behind go. With `keep_aside` the bytes stay in files that
 /// neither Kafka nor we read. Durable when it returns.
@@ -118,9 +118,8 @@ pub(super) fn cut(
             cut.kept_aside.push(copy_aside(storage, dir, &file, *base, from)?);
         }
         if place == 0 {
-            if !twin!(TornTailKept) {
-                file.set_len(from)?;
-            }
+            let file =
+                if twin!(TornTailKept) { file } else { cut_log(storage, dir, *base, file, from)? };
             file.sync(SyncKind::All)?;
         } else {
             remove_segment(storage, dir, *base)?;
@@ -146,24 +145,10 @@ fn copy_aside(
         .expect("a folder holds fewer names than its entries and one");
     let path = dir.join(name);
     let aside = storage.open(&path, Open::CreateNew)?;
-    copy(file, from, &aside)?;
+    copy_range(file, from, u64::MAX, &aside)?;
     aside.sync(SyncKind::All)?;
     storage.sync_dir(dir)?;
     Ok(path)
-}
-
-/// Writes the bytes of `file` from `from` on into the empty file `to`.
-pub(super) fn copy(file: &File, from: u64, to: &File) -> Result<(), IoError> {
-    let mut position = from;
-    loop {
-        let bytes = file.read_at(position, COPY_BYTES)?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let count = bytes.len() as u64;
-        to.write_at(position - from, bytes)?;
-        position += count;
-    }
 }
 
 #[cfg(test)]

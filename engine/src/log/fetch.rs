@@ -8,7 +8,7 @@ use crate::{
     commit::WatermarksSnapshot,
     error::Corruption,
     record::{Batch, BatchError, BatchHeader},
-    segment::{AbortedTransaction, Segment, SegmentError, SegmentSet, SegmentView},
+    segment::{AbortedTransaction, Segment, SegmentBytes, SegmentError, SegmentSet, SegmentView},
     types::Offset,
 };
 
@@ -28,7 +28,7 @@ pub enum Isolation {
 /// Whole batches, one behind the other, as they stand in the log.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    bytes: Vec<u8>,
+    bytes: SegmentBytes,
     segment: Option<Arc<Segment>>,
     /// Where `bytes` stand in the segment's file.
     position: u64,
@@ -46,9 +46,10 @@ impl Fetched {
         &self.bytes
     }
 
-    /// The buffer, for reuse.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// Whether the bytes are a part of the mapped file, as those of a segment that is not appended to any
+    /// more. They cost no copy; as long as they are held the file stays mapped.
+    pub fn is_mapped(&self) -> bool {
+        self.bytes.is_mapped()
     }
 
     /// Whether nothing was there to read.
@@ -219,7 +220,7 @@ impl PartitionLog {
             return Err(ReadError::OutOfRange { offset, log_start, log_end });
         }
         let mut fetched = Fetched {
-            bytes: Vec::new(),
+            bytes: SegmentBytes::default(),
             segment: None,
             position: 0,
             first: offset,

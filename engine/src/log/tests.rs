@@ -13,6 +13,7 @@ mod faults;
 mod fetch;
 mod forged;
 mod leftovers;
+mod mapped;
 mod places;
 mod power;
 mod recovery;

@@ -102,7 +102,10 @@ impl PartitionLog {
     fn cut_at(&self, writer: &mut Writer, range: &DamagedRange) -> Result<Cut, ChangeError> {
         self.lower_checkpoint(range.offset)?;
         writer.state = WriterState::Failed(None);
-        let (kept, _) = self.segments.load().truncated(range.segment);
+        let (kept, removed) = self.segments.load().truncated(range.segment);
+        for segment in removed {
+            segment.unmap();
+        }
         let logs = Folder::read(self.storage(), &self.path)?.logs;
         let from = logs.partition_point(|(base, _)| *base < range.segment);
         writer.seals.retain(|base| base < range.segment);
@@ -161,7 +164,7 @@ impl PartitionLog {
         self.announce_cut(&target, &removed, stays, end);
         self.remove_segments(writer, &removed)?;
         if writer.active.base_offset() != target.base_offset() {
-            writer.active = self.reopen(&target)?;
+            writer.active = self.reopen(&target, stays, end)?;
         }
         writer.active.truncate_to(end)?;
         let mut files = writer.active.index_files();
@@ -177,12 +180,17 @@ impl PartitionLog {
         Ok(end)
     }
 
-    /// Opens a sealed segment to append to it again. Of one that holds nothing but deleted records a power
+    /// Opens a sealed segment to cut it and to append to it again. Of one that holds nothing but deleted records a power
     /// cut may have taken the indexes, as no checkpoint synced them any more: they are made anew, without
     /// the aborted transactions, as no reader will ask for them.
-    fn reopen(&self, target: &Segment) -> Result<ActiveSegment, SegmentError> {
+    fn reopen(
+        &self,
+        target: &Segment,
+        stays: u64,
+        end: Offset,
+    ) -> Result<ActiveSegment, SegmentError> {
         let marks = self.tail.snapshot();
-        match ActiveSegment::reopen(target) {
+        match ActiveSegment::reopen_cut(target, stays, end) {
             Err(SegmentError::Corrupt(_)) if marks.log_start == marks.log_end => {
                 let (storage, base) = (self.storage(), target.base_offset());
                 ActiveSegment::open(storage, &self.path, base, &self.options, Trust::Nothing)

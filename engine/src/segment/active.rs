@@ -372,7 +372,7 @@ impl ActiveSegment {
             Some(seal.clone()),
             active.options(),
         );
-        Ok((Arc::new(sealed.with_file(self.file)), seal))
+        Ok((Arc::new(sealed.with_file(self.file).mappable()), seal))
     }
 
     /// As [`ActiveSegment::seal`], for a log that is closed: its readers keep what they hold. Nothing may

@@ -9,6 +9,8 @@
 //! stands at its position confirms it. [`scan`] checks a log's bytes after a crash.
 
 mod active;
+mod bytes;
+mod cut;
 mod entries;
 mod error;
 mod index_file;
@@ -36,6 +38,8 @@ mod window;
 use std::sync::Arc;
 
 pub use active::{ActiveSegment, SealFailure, Truncation};
+pub use bytes::SegmentBytes;
+pub use cut::{copy_range, cut_log};
 pub use error::SegmentError;
 pub use name::{FileName, Stage, Suffix, file_name, file_path};
 pub use offset_index::{OffsetEntry, OffsetIndex};

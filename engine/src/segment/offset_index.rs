@@ -93,6 +93,12 @@ impl OffsetIndex {
         self.get(after.checked_sub(1)?)
     }
 
+    /// Where the indexed batches start, from byte `position` on.
+    pub(super) fn positions_from(&self, position: u64) -> impl Iterator<Item = u64> {
+        let first = self.entries.partition_point(|[word]| self.entry(word).position < position);
+        (first..).map_while(|n| Some(self.get(n)?.position))
+    }
+
     /// Drops the entries of batches that end at or behind `offset`.
     pub(super) fn truncate_to(&self, offset: Offset) {
         let keep = self.entries.partition_point(|[word]| self.entry(word).last_offset < offset);
@@ -127,6 +133,18 @@ mod tests {
             index.push(entry(offset, position));
         }
         index
+    }
+
+    #[test]
+    fn positions_are_those_at_or_behind_a_byte() {
+        let index = OffsetIndex::new(100);
+        for (offset, position) in [(103, 4_200), (108, 8_500), (109, 12_700)] {
+            index.push(entry(offset, position));
+        }
+        let from = |position| index.positions_from(position).collect::<Vec<_>>();
+        assert_eq!(from(0), [4_200, 8_500, 12_700]);
+        assert_eq!(from(8_500), [8_500, 12_700]);
+        assert_eq!((from(12_700), from(12_701)), (vec![12_700], vec![]));
     }
 
     #[test]

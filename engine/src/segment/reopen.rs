@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     ActiveSegment, Segment, SegmentError, SegmentOptions, Suffix, TxnIndex,
+    cut::cut_log,
     name::file_path,
     offset_index::OffsetEntry,
     published::{Published, View},
@@ -57,7 +58,12 @@ impl ActiveSegment {
     /// who hold `sealed` keep reading; they see what is appended, and [`SegmentError::Truncated`]
     /// where a truncation takes away what they read.
     pub fn reopen(sealed: &Segment) -> Result<Self, SegmentError> {
+        sealed.unmap();
         let file = sealed.storage().open(sealed.path(), Open::Write)?;
+        Self::reopen_as(sealed, file)
+    }
+
+    fn reopen_as(sealed: &Segment, file: File) -> Result<Self, SegmentError> {
         let published = sealed.published().clone();
         let segment = Segment::new(
             sealed.storage(),
@@ -67,6 +73,27 @@ impl ActiveSegment {
             sealed.seal().cloned(),
             sealed.options(),
         );
+        Self::open_around(segment, file, Trust::Indexes)
+    }
+
+    /// As [`ActiveSegment::reopen`], of one that is then cut to `len` bytes and `next_offset`. Where somebody
+    /// holds mapped bytes of it the segment goes on in a copy ([`cut_log`]), and those who hold `sealed` see
+    /// the cut and nothing that comes after it.
+    pub fn reopen_cut(
+        sealed: &Segment,
+        len: u64,
+        next_offset: Offset,
+    ) -> Result<Self, SegmentError> {
+        sealed.unmap();
+        let (storage, dir, base) = (sealed.storage(), sealed.dir(), sealed.base_offset());
+        let file = storage.open(sealed.path(), Open::Write)?;
+        if !file.is_mapped()? {
+            return Self::reopen_as(sealed, file);
+        }
+        sealed.published().truncated(len, next_offset);
+        let file = cut_log(storage, dir, base, file, len)?;
+        let published = Arc::new(Published::new(len, next_offset));
+        let segment = Segment::new(storage, dir, base, published, None, sealed.options());
         Self::open_around(segment, file, Trust::Indexes)
     }
 

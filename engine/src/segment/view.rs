@@ -1,6 +1,6 @@
 //! Several answers of one moment: a position found is a position that can be read.
 
-use super::{Headers, Segment, SegmentError, published::View};
+use super::{Headers, Segment, SegmentBytes, SegmentError, published::View};
 use crate::{record::BatchHeader, types::Offset};
 
 /// A segment as it was published at one moment. What is appended later is not seen; once a truncation
@@ -48,7 +48,7 @@ impl<'a> SegmentView<'a> {
         upto: u64,
         max_bytes: usize,
         first_whole: bool,
-    ) -> Result<Vec<u8>, SegmentError> {
+    ) -> Result<SegmentBytes, SegmentError> {
         let read = self.segment.read_in(&self.view, position, upto, max_bytes, first_whole);
         self.segment.confirm(read, &self.view)
     }

@@ -1,9 +1,11 @@
 //! Walking from header to header, without reading the records.
 
+use std::sync::Arc;
+
 use super::{Segment, SegmentError, published::View};
 use crate::{
     error::{Corruption, IoError},
-    io::File,
+    io::{File, Map},
     limits::{BATCH_HEADER, MAX_RELATIVE_OFFSET},
     record::BatchHeader,
     types::Offset,
@@ -22,6 +24,7 @@ pub struct Headers<'a> {
     view: View,
     position: u64,
     expected: Option<Offset>,
+    map: Option<Arc<Map>>,
     reader: HeaderReader,
     failed: bool,
 }
@@ -29,8 +32,8 @@ pub struct Headers<'a> {
 impl<'a> Headers<'a> {
     pub(super) fn new(segment: &'a Segment, view: View, position: u64) -> Self {
         let expected = (position == 0).then_some(segment.base_offset());
-        let reader = HeaderReader::default();
-        Self { segment, view, position, expected, reader, failed: false }
+        let (map, reader) = (segment.mapped(), HeaderReader::default());
+        Self { segment, view, position, expected, map, reader, failed: false }
     }
 
     /// The same walk from `position` on, where it has been already.
@@ -46,8 +49,12 @@ impl<'a> Headers<'a> {
 
     fn step(&mut self) -> Result<(u64, BatchHeader), SegmentError> {
         let (segment, position) = (self.segment, self.position);
-        let file = segment.file()?;
-        let bytes = self.reader.header_at(file, position)?;
+        let start = position as usize;
+        let known = self.map.as_ref().and_then(|map| map.known_bytes(start..start + BATCH_HEADER));
+        let bytes = match known {
+            Some(bytes) => bytes,
+            None => self.reader.header_at(segment.file()?, position)?,
+        };
         let header = segment.check_header(bytes, position, self.expected, &self.view)?;
         self.position += header.total_bytes() as u64;
         self.expected = Some(header.next_offset());

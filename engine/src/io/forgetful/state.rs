@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
+    sync::Weak,
 };
 
 use rustix::io::Errno;
@@ -31,6 +32,10 @@ pub(super) struct State {
     pub(super) until_off: Option<u64>,
     pub(super) off: bool,
     pub(super) lies: bool,
+    /// Whether files can be mapped.
+    pub(super) maps: bool,
+    /// Files that were, while somebody holds the bytes.
+    pub(super) mapped: Vec<(NodeId, Weak<[u8]>)>,
     /// Which of the next ones fails: 1 is the next.
     pub(super) failing_read: u64,
     pub(super) failing_write: u64,
@@ -53,6 +58,7 @@ impl State {
             after.free = (self.free + self.tree.charged()).saturating_sub(tree.charged());
             after.first_handle = self.first_handle + self.open.len() as u64;
             after.wall_ms = self.wall_ms;
+            after.maps = self.maps;
             after.tree = tree;
         }
         fresh
@@ -85,6 +91,12 @@ impl State {
         let index = number.checked_sub(self.first_handle).map(|index| index as usize);
         let open = index.and_then(|index| self.open.get(index));
         open.copied().ok_or_else(|| Errno::BADF.into())
+    }
+
+    /// Whether somebody holds the bytes of a file as they were when it was mapped.
+    pub(super) fn is_mapped(&mut self, node: NodeId) -> bool {
+        self.mapped.retain(|(_, bytes)| bytes.strong_count() > 0);
+        self.mapped.iter().any(|(mapped, _)| *mapped == node)
     }
 
     pub(super) fn writable(&self, handle: &Handle) -> io::Result<NodeId> {

@@ -20,7 +20,7 @@ fn fetched(bench: &Bench) -> Vec<u8> {
             return bytes;
         }
         next = fetched.next_offset();
-        bytes.extend(fetched.into_bytes());
+        bytes.extend_from_slice(fetched.bytes());
     }
 }
 

@@ -75,7 +75,7 @@ fn stable_readers_do_not_wait_for_the_appender() {
 fn a_follower_checks_its_bytes_before_it_waits_for_the_appender() {
     let bench = Bench::new(small());
     bench.append_each(0..3);
-    let mut bytes = bench.log.fetch(0, 1 << 20, Isolation::LogEnd).unwrap().into_bytes();
+    let mut bytes = bench.log.fetch(0, 1 << 20, Isolation::LogEnd).unwrap().bytes().to_vec();
     *bytes.last_mut().unwrap() ^= 1;
     let found = beside_the_appender(&bench, move |log| log.append_as_follower(&bytes).is_err());
     assert_eq!(found, Some(true));

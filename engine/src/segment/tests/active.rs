@@ -13,7 +13,7 @@ fn a_segment_starts_empty_and_says_so() {
     assert_eq!(active.first_timestamp(), None);
     assert_eq!(segment.locate(100).unwrap(), None);
     assert_eq!(segment.find_timestamp(0, 0).unwrap(), None);
-    assert_eq!(segment.read(0, 100, 100, true).unwrap(), Vec::<u8>::new());
+    assert_eq!(segment.read(0, 100, 100, true).unwrap().to_vec(), Vec::<u8>::new());
     let (_, seal) = active.seal().unwrap();
     assert_eq!((seal.log_len, seal.next_offset, seal.index_crc), (0, 100, 0));
     assert_eq!(folder.open(100, Trust::Seal(&seal)).unwrap().next_offset(), 100);

@@ -108,7 +108,7 @@ fn read_all(segment: &Segment, count: i64) -> Result<Vec<Vec<u8>>, SegmentError>
     let mut batches = Vec::new();
     for n in 0..count {
         let Some((position, header)) = segment.locate(n * 2)? else { continue };
-        let bytes = segment.read(position, u64::MAX, 0, true)?;
+        let bytes = segment.read(position, u64::MAX, 0, true)?.to_vec();
         let batch =
             Batch::check(&bytes).map_err(|e| e.into_corruption(segment.path(), position))?;
         assert_eq!(*batch.header(), header);

@@ -228,8 +228,10 @@ impl Pair {
             for max_bytes in [0, 60, batch.bytes.len(), batch.bytes.len() + 200, usize::MAX] {
                 for upto in [batch.position + 100, len.saturating_sub(1), len, u64::MAX] {
                     for first_whole in [false, true] {
-                        let found =
-                            segment.read(batch.position, upto, max_bytes, first_whole).unwrap();
+                        let found = segment
+                            .read(batch.position, upto, max_bytes, first_whole)
+                            .unwrap()
+                            .to_vec();
                         let expected =
                             self.model.read(batch.position, upto, max_bytes, first_whole);
                         assert_eq!(found, expected);
@@ -237,7 +239,7 @@ impl Pair {
                 }
             }
         }
-        assert_eq!(segment.read(len, u64::MAX, 100, true).unwrap(), Vec::<u8>::new());
+        assert_eq!(segment.read(len, u64::MAX, 100, true).unwrap().to_vec(), Vec::<u8>::new());
     }
 }
 

@@ -1,0 +1,65 @@
+//! A warm log read from end to end, each batch's checksum verified.
+
+use std::{fs, hint::black_box, path::Path};
+
+use trunkline::{
+    log::Isolation,
+    record::{Batch, SealedBatch},
+};
+use trunkline_benches::{
+    mapped::map,
+    pairs::{Group, Work, timed},
+    sealed,
+};
+
+use crate::append::written_log;
+
+const BATCHES: usize = 8192;
+const FETCH_BYTES: usize = 1 << 20;
+
+pub(crate) const NAME: &str = "scan warm, 1024 B x 16";
+
+fn check_all(bytes: &[u8]) -> usize {
+    let (mut at, mut batches) = (0, 0);
+    while at < bytes.len() {
+        at += Batch::check(&bytes[at..]).expect("a valid batch").header().total_bytes();
+        batches += 1;
+    }
+    batches
+}
+
+pub(crate) fn group(folder: &Path) -> Group<'static> {
+    let batch = sealed(16, 1024);
+    let len = batch.len();
+    let log = written_log(&folder.join("scan"), (BATCHES * len) as u64);
+    let mut spare = Some(batch);
+    // The last one begins the next segment.
+    for _ in 0..=BATCHES {
+        let batch = SealedBatch::check(spare.take().expect("back")).expect("valid");
+        spare = log.append(vec![batch], 0).expect("room").buffers.into_iter().next();
+    }
+    let path = folder.join("scan/bench-0/00000000000000000000.log");
+    let file = fs::File::open(&path).expect("opens");
+    let work = Work { bytes: (BATCHES * len) as u64, units: BATCHES as u64, unit: "batches" };
+    let mut group = Group::new(NAME, work);
+    let map = map(&file).expect("maps");
+    group.row("limit: mapped, CRC32C", move || {
+        timed(|| assert_eq!(check_all(black_box(&map)), BATCHES))
+    });
+    group.row("trunkline", move || {
+        timed(|| {
+            let (mut offset, mut batches) = (0, 0);
+            let end = (BATCHES * 16) as i64;
+            while offset < end {
+                let fetched = log.fetch(offset, FETCH_BYTES, Isolation::LogEnd).expect("reads");
+                for batch in fetched.batches() {
+                    black_box(batch.expect("valid"));
+                    batches += 1;
+                }
+                offset = fetched.next_offset();
+            }
+            assert_eq!(batches, BATCHES);
+        })
+    });
+    group
+}
