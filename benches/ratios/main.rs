@@ -7,6 +7,7 @@ use trunkline_benches::pairs::Group;
 
 mod append;
 mod scan;
+mod send;
 
 /// Runs each group's rows in short alternating slices and prints their ratios with confidence intervals.
 #[derive(Debug, Parser)]
@@ -48,5 +49,8 @@ fn main() {
     }
     if is_wanted(scan::NAME) {
         run(scan::NAME, scan::group(folder.path()));
+    }
+    if is_wanted(send::NAME) {
+        run(send::NAME, send::group(folder.path()));
     }
 }

@@ -1,9 +1,13 @@
 //! A warm log read from end to end, each batch's checksum verified.
 
-use std::{fs, hint::black_box, path::Path};
+use std::{
+    fs,
+    hint::black_box,
+    path::{Path, PathBuf},
+};
 
 use trunkline::{
-    log::Isolation,
+    log::{Isolation, PartitionLog},
     record::{Batch, SealedBatch},
 };
 use trunkline_benches::{
@@ -15,7 +19,8 @@ use trunkline_benches::{
 use crate::append::written_log;
 
 const BATCHES: usize = 8192;
-const FETCH_BYTES: usize = 1 << 20;
+const RECORDS: usize = 16;
+pub(crate) const FETCH_BYTES: usize = 1 << 20;
 
 pub(crate) const NAME: &str = "scan warm, 1024 B x 16";
 
@@ -28,19 +33,25 @@ fn check_all(bytes: &[u8]) -> usize {
     batches
 }
 
-pub(crate) fn group(folder: &Path) -> Group<'static> {
-    let batch = sealed(16, 1024);
-    let len = batch.len();
-    let log = written_log(&folder.join("scan"), (BATCHES * len) as u64);
+/// A log whose first, sealed segment is to be read: the segment's path, and what is in it.
+pub(crate) fn scanned(folder: &Path) -> (PartitionLog, PathBuf, Work) {
+    let batch = sealed(RECORDS, 1024);
+    let bytes = (BATCHES * batch.len()) as u64;
+    let log = written_log(folder, bytes);
     let mut spare = Some(batch);
     // The last one begins the next segment.
     for _ in 0..=BATCHES {
-        let batch = SealedBatch::check(spare.take().expect("back")).expect("valid");
-        spare = log.append(vec![batch], 0).expect("room").buffers.into_iter().next();
+        let batch = SealedBatch::check(spare.take().expect("given back")).expect("valid");
+        let appended = log.append(vec![batch], 0).expect("the disk has room");
+        spare = appended.buffers.into_iter().next();
     }
-    let path = folder.join("scan/bench-0/00000000000000000000.log");
+    let path = folder.join("bench-0/00000000000000000000.log");
+    (log, path, Work { bytes, units: BATCHES as u64, unit: "batches" })
+}
+
+pub(crate) fn group(folder: &Path) -> Group<'static> {
+    let (log, path, work) = scanned(&folder.join("scan"));
     let file = fs::File::open(&path).expect("opens");
-    let work = Work { bytes: (BATCHES * len) as u64, units: BATCHES as u64, unit: "batches" };
     let mut group = Group::new(NAME, work);
     let map = map(&file).expect("maps");
     group.row("limit: mapped, CRC32C", move || {
@@ -49,7 +60,7 @@ pub(crate) fn group(folder: &Path) -> Group<'static> {
     group.row("trunkline", move || {
         timed(|| {
             let (mut offset, mut batches) = (0, 0);
-            let end = (BATCHES * 16) as i64;
+            let end = (BATCHES * RECORDS) as i64;
             while offset < end {
                 let fetched = log.fetch(offset, FETCH_BYTES, Isolation::LogEnd).expect("reads");
                 for batch in fetched.batches() {

@@ -11,6 +11,7 @@ use std::{
     ffi::OsString,
     fmt,
     io::{self, ErrorKind},
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -30,6 +31,9 @@ pub use map::Map;
 pub use portable::PortableDisk;
 
 use crate::error::IoError;
+
+/// Bytes that are copied at a time to a socket, where they must be.
+const SEND_BYTES: usize = 128 << 10;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +160,21 @@ pub trait Disk: fmt::Debug + Send + Sync {
         let mut completions = self.submit(vec![operation]).wait();
         assert_eq!(completions.len(), 1, "a backend completes each operation once");
         completions.remove(0)
+    }
+    /// Sends at most `len` bytes of a file, from `position` on, and gives how many `socket` took; 0 only at
+    /// the end of the file.
+    fn send(
+        &self,
+        file: &Handle,
+        position: u64,
+        len: usize,
+        socket: BorrowedFd<'_>,
+    ) -> io::Result<usize> {
+        let into = Vec::with_capacity(len.min(SEND_BYTES));
+        let operation = Operation::Read { file: file.clone(), position, into };
+        let completion = self.perform(operation);
+        completion.result?;
+        Ok(rustix::io::retry_on_intr(|| rustix::io::write(socket, &completion.buffers[0]))?)
     }
     /// Length of a file, in bytes.
     fn len(&self, file: &Handle) -> io::Result<u64>;
@@ -450,6 +469,18 @@ impl File {
             Ok(_) => Ok(completion.buffers.pop().unwrap_or_default()),
             Err(error) => Err(IoError::at("read", &self.state.path, position, error)),
         }
+    }
+
+    /// Sends at most `len` bytes from `position` on, and gives how many `socket` took; 0 only at the end of
+    /// the file.
+    pub fn send(
+        &self,
+        position: u64,
+        len: usize,
+        socket: BorrowedFd<'_>,
+    ) -> Result<usize, IoError> {
+        let sent = self.disk.send(&self.state.handle, position, len, socket);
+        sent.map_err(|error| IoError::at("send", &self.state.path, position, error))
     }
 
     /// Writes `data` at `position`, all of it, and hands the buffer back.

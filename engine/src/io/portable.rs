@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, ErrorKind, IoSlice},
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, PoisonError},
     time::UNIX_EPOCH,
@@ -72,6 +72,19 @@ impl Disk for PortableDisk {
 
     fn perform(&self, operation: Operation) -> Completion {
         perform(operation, &mut Vec::new())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn send(
+        &self,
+        file: &Handle,
+        position: u64,
+        len: usize,
+        socket: BorrowedFd<'_>,
+    ) -> io::Result<usize> {
+        let file = os(file)?;
+        let mut at = position;
+        Ok(rustix::io::retry_on_intr(|| rustix::fs::sendfile(socket, file, Some(&mut at), len))?)
     }
 
     fn len(&self, file: &Handle) -> io::Result<u64> {

@@ -134,6 +134,18 @@ impl Fetched {
     }
 }
 
+/// Where a reader begins.
+pub(super) struct Place<'a> {
+    pub(super) set: &'a SegmentSet,
+    pub(super) segment: &'a Arc<Segment>,
+    pub(super) view: SegmentView<'a>,
+    /// Byte position of the batch that holds the offset.
+    pub(super) position: u64,
+    pub(super) header: BatchHeader,
+    /// Offset below which the reader sees.
+    pub(super) upper: Offset,
+}
+
 /// Iterator over the batches of a [`Fetched`].
 #[derive(Debug)]
 pub struct Batches<'a> {
@@ -179,7 +191,7 @@ impl PartitionLog {
         let fetched =
             self.steady(|watermarks| self.fetch_at(isolation, offset, max_bytes, *watermarks))?;
         if !fetched.is_empty() {
-            self.metrics.fetched(fetched.bytes.len());
+            self.metrics.fetched(fetched.bytes.len() as u64);
         }
         Ok(fetched)
     }
@@ -214,24 +226,50 @@ impl PartitionLog {
         max_bytes: usize,
         watermarks: WatermarksSnapshot,
     ) -> Result<Fetched, ReadError> {
-        let upper = self.upper(isolation, &watermarks);
-        let WatermarksSnapshot { log_start, log_end, .. } = watermarks;
-        if offset < log_start || offset > log_end {
-            return Err(ReadError::OutOfRange { offset, log_start, log_end });
-        }
         let mut fetched = Fetched {
             bytes: SegmentBytes::default(),
             segment: None,
             position: 0,
             first: offset,
             next: offset,
-            // After `upper`: no record below it is of a term that is not among these.
-            epochs: self.epochs.load_full(),
+            epochs: Arc::default(),
             watermarks,
             aborted: Vec::new(),
         };
+        self.find(isolation, offset, &watermarks, |place| {
+            let Place { set, segment, view, position, header, upper } = place;
+            // After `upper`: no record below it is of a term that is not among these.
+            fetched.epochs = self.epochs.load_full();
+            fetched.position = position;
+            fetched.bytes = view.read(position, view.len(), max_bytes, true)?;
+            fetched.segment = Some(segment.clone());
+            fetched.keep_below(upper)?;
+            if !fetched.is_empty() {
+                fetched.first = header.base_offset;
+            }
+            if isolation == Isolation::Stable && !fetched.is_empty() {
+                fetched.aborted = self.aborted_in(set, fetched.first, fetched.next)?;
+            }
+            Ok(())
+        })?;
+        Ok(fetched)
+    }
+
+    /// Finds the batch that holds `offset`, and hands it on where a reader may see that offset.
+    pub(super) fn find(
+        &self,
+        isolation: Isolation,
+        offset: Offset,
+        watermarks: &WatermarksSnapshot,
+        read: impl FnOnce(Place<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let upper = self.upper(isolation, watermarks);
+        let WatermarksSnapshot { log_start, log_end, .. } = *watermarks;
+        if offset < log_start || offset > log_end {
+            return Err(ReadError::OutOfRange { offset, log_start, log_end });
+        }
         if offset >= upper {
-            return Ok(fetched);
+            return Ok(());
         }
         let set = self.segments.load();
         self.check_not_retired(&set, offset)?;
@@ -247,19 +285,9 @@ impl PartitionLog {
                 let (path, found) = (segment.path(), header.base_offset);
                 return Err(Corruption::new(path, position, "base offset", offset, found).into());
             }
-            fetched.position = position;
-            fetched.bytes = view.read(position, view.len(), max_bytes, true)?;
-            fetched.segment = Some(segment.clone());
-            fetched.keep_below(upper)?;
-            if !fetched.is_empty() {
-                fetched.first = header.base_offset;
-            }
-            if isolation == Isolation::Stable && !fetched.is_empty() {
-                fetched.aborted = self.aborted_in(&set, fetched.first, fetched.next)?;
-            }
-            return Ok(fetched);
+            return read(Place { set: &set, segment, view, position, header, upper });
         }
-        Ok(fetched)
+        Ok(())
     }
 
     /// Retention may be faster than a reader that has seen where the log starts.

@@ -22,6 +22,7 @@ mod kafka_folder_tests;
 mod lines;
 mod maintain;
 pub mod producers;
+mod range;
 mod recover;
 mod retention;
 pub mod state;
@@ -44,6 +45,7 @@ pub use dir::{DirError, LOCK_FILE, LogDir, PersistError};
 pub use error::{AppendError, ChangeError, CommitError, OpenError, ReadError};
 pub use fetch::{Batches, Fetched, Isolation};
 pub use maintain::ClosedLog;
+pub use range::FetchedRange;
 pub use recover::{Cut, DamagedRange, RecoveryReport, UnrecoveredLog};
 pub use tail::{CommitPlan, CommitPoint};
 
@@ -307,8 +309,8 @@ impl Writer {
 }
 
 impl LogMetrics {
-    fn fetched(&self, bytes: usize) {
+    fn fetched(&self, bytes: u64) {
         self.fetches.add(1);
-        self.fetched_bytes.add(bytes as u64);
+        self.fetched_bytes.add(bytes);
     }
 }

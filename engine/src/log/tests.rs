@@ -16,6 +16,7 @@ mod leftovers;
 mod mapped;
 mod places;
 mod power;
+mod range;
 mod recovery;
 mod retention;
 mod threads;

@@ -99,6 +99,12 @@ impl OffsetIndex {
         (first..).map_while(|n| Some(self.get(n)?.position))
     }
 
+    /// The entries of batches that begin before byte `position`, the last one first.
+    pub(super) fn entries_below(&self, position: u64) -> impl Iterator<Item = OffsetEntry> {
+        let behind = self.entries.partition_point(|[word]| self.entry(word).position < position);
+        (0..behind).rev().map_while(|n| self.get(n))
+    }
+
     /// Drops the entries of batches that end at or behind `offset`.
     pub(super) fn truncate_to(&self, offset: Offset) {
         let keep = self.entries.partition_point(|[word]| self.entry(word).last_offset < offset);

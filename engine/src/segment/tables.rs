@@ -45,6 +45,15 @@ impl Tables {
         self.offsets.lookup(offset).filter(|_| self.hold_under(view))
     }
 
+    /// The offset entries of batches that begin before byte `limit`, the last one first.
+    pub(super) fn entries_below(
+        &self,
+        view: &View,
+        limit: u64,
+    ) -> impl Iterator<Item = OffsetEntry> {
+        self.offsets.entries_below(limit).filter(|_| self.hold_under(view))
+    }
+
     /// The time entry to begin at, on the way to the first record of `timestamp` or later. It counts
     /// only once its batch was checked.
     pub(super) fn entry_older_than(&self, view: &View, timestamp: i64) -> Option<TimeEntry> {

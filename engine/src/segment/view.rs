@@ -1,6 +1,8 @@
 //! Several answers of one moment: a position found is a position that can be read.
 
-use super::{Headers, Segment, SegmentBytes, SegmentError, published::View};
+use std::sync::Arc;
+
+use super::{Headers, Segment, SegmentBytes, SegmentError, SegmentRange, published::View};
 use crate::{record::BatchHeader, types::Offset};
 
 /// A segment as it was published at one moment. What is appended later is not seen; once a truncation
@@ -66,6 +68,15 @@ impl<'a> SegmentView<'a> {
     ) -> Result<Option<(i64, Offset)>, SegmentError> {
         let found = self.segment.find_timestamp_in(&self.view, timestamp, from);
         self.segment.confirm(found, &self.view)
+    }
+
+    /// The bytes from `position` up to `end`, of `segment`, whose view this is.
+    pub fn range(&self, segment: &Arc<Segment>, position: u64, end: u64) -> SegmentRange {
+        SegmentRange::new(segment, self.view, position, end)
+    }
+
+    pub(super) fn published_view(&self) -> View {
+        self.view
     }
 
     /// As [`Segment::headers`].

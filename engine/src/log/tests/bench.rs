@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use crate::{
     clock::ManualClock,
     commit::Strategy,
-    io::{ForgetfulDisk, Loss, Storage},
+    io::{ForgetfulDisk, Loss, PortableDisk, Storage},
     log::{
         ClosedLog, Isolation, LogConfig, LogDir, OpenError, PartitionLog, ReadError,
         RecoveryReport, UnrecoveredLog,
@@ -168,6 +168,19 @@ impl Bench {
             marks.log_end,
         ]
     }
+}
+
+/// A log in `path`, a real folder.
+pub(super) fn open_real(
+    disk: PortableDisk,
+    path: &Path,
+    config: LogConfig,
+) -> (Arc<LogDir>, PartitionLog) {
+    let dir = LogDir::open(&Storage::new(Arc::new(disk)), path, Strategy::default()).unwrap();
+    let dir = Arc::new(dir);
+    let clock = Arc::new(ManualClock::new(NOW_MS));
+    let log = UnrecoveredLog::open(&dir, &partition(), config, clock).unwrap();
+    (dir, log.recover().unwrap().0)
 }
 
 /// Bytes of each batch that [`Bench::append_each`] makes.

@@ -3,12 +3,11 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::bench::{Bench, NOW_MS, ROOT, batch, one, partition, small};
+use super::bench::{Bench, NOW_MS, ROOT, batch, one, open_real, small};
 use crate::{
     clock::ManualClock,
-    commit::Strategy,
-    io::{ForgetfulDisk, Loss, Open, PortableDisk, Storage, SyncKind},
-    log::{Fetched, Isolation, LogConfig, LogDir, PartitionLog, ReadError, UnrecoveredLog},
+    io::{ForgetfulDisk, Loss, Open, PortableDisk, SyncKind},
+    log::{Fetched, Isolation, LogConfig, PartitionLog, ReadError},
     segment::{Suffix, file_path},
     types::Offset,
 };
@@ -17,8 +16,7 @@ use crate::{
 fn mapped() -> Bench {
     let disk = ForgetfulDisk::new();
     disk.map_files();
-    let config = LogConfig { segment_bytes: 5 * one(), ..small() };
-    let bench = Bench::open(&disk, Arc::new(ManualClock::new(NOW_MS)), config).unwrap();
+    let bench = Bench::open(&disk, Arc::new(ManualClock::new(NOW_MS)), config()).unwrap();
     bench.append_each(0..12);
     assert_eq!(bench.bases(), [0, 5, 10]);
     bench
@@ -162,20 +160,15 @@ fn who_holds_the_old_segments_hears_of_the_cut() {
     drop(fetched);
 }
 
-fn open_real(disk: PortableDisk, path: &Path) -> (Arc<LogDir>, PartitionLog) {
-    let dir = LogDir::open(&Storage::new(Arc::new(disk)), path, Strategy::default()).unwrap();
-    let dir = Arc::new(dir);
-    let config = LogConfig { segment_bytes: 5 * one(), ..small() };
-    let clock = Arc::new(ManualClock::new(NOW_MS));
-    let log = UnrecoveredLog::open(&dir, &partition(), config, clock).unwrap();
-    (dir, log.recover().unwrap().0)
+fn config() -> LogConfig {
+    LogConfig { segment_bytes: 5 * one(), ..small() }
 }
 
 /// Real pages: were the file shortened under them, this process would be killed.
 #[test]
 fn held_bytes_outlive_cut_deletion_and_close_on_a_real_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let (dir, log) = open_real(PortableDisk::new(), folder.path());
+    let (dir, log) = open_real(PortableDisk::new(), folder.path(), config());
     let append = |log: &PartitionLog, values: std::ops::Range<Offset>| {
         for value in values {
             let batches = vec![batch(&[&format!("{value:04}")])];
@@ -197,13 +190,13 @@ fn held_bytes_outlive_cut_deletion_and_close_on_a_real_disk() {
     assert_eq!(held.each_ref().map(|fetched| fetched.bytes().to_vec()), before);
     assert_eq!(offsets(&held[1]), [5, 6, 7, 8, 9]);
     // Another life in the same process, with bytes of the first one still held.
-    let (dir, log) = open_real(PortableDisk::new(), folder.path());
+    let (dir, log) = open_real(PortableDisk::new(), folder.path(), config());
     log.truncate_to(6).unwrap();
     append(&log, 6..8);
     assert_eq!(offsets(&fetch(&log, 5)), [5, 6, 7]);
     assert_eq!(offsets(&held[1]), [5, 6, 7, 8, 9]);
     drop((log, dir));
-    let (_dir, log) = open_real(PortableDisk::without_maps(), folder.path());
+    let (_dir, log) = open_real(PortableDisk::without_maps(), folder.path(), config());
     append(&log, 8..13);
     let read = fetch(&log, 5);
     assert!(!read.is_mapped());
