@@ -77,7 +77,7 @@ fn agrees(log: &PartitionLog) {
 fn a_range_is_what_a_fetch_gives() {
     for index_interval_bytes in [1, 200, 4096] {
         for segment_bytes in [5 * one(), 1 << 20] {
-            let config = LogConfig { index_interval_bytes, segment_bytes, ..small() };
+            let config = LogConfig { segment_bytes, index_interval_bytes, ..small() };
             let bench = Bench::new(config);
             bench.append_each(0..12);
             bench.log.delete_records_before(2).unwrap();
