@@ -6,6 +6,7 @@ use clap::Parser;
 use trunkline_benches::pairs::Group;
 
 mod append;
+mod produce;
 mod scan;
 mod send;
 
@@ -45,6 +46,11 @@ fn main() {
     for shape in append::SHAPES {
         if is_wanted(&shape.name()) {
             run(&shape.name(), append::group(shape, folder.path()));
+        }
+    }
+    for (name, codec) in produce::names() {
+        if is_wanted(&name) {
+            run(&name, produce::group(&name, codec, folder.path()));
         }
     }
     if is_wanted(scan::NAME) {

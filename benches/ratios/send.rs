@@ -5,6 +5,7 @@ use std::{
     io::Read,
     net::{TcpListener, TcpStream},
     path::Path,
+    rc::Rc,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
 };
@@ -46,19 +47,22 @@ pub(crate) fn group(folder: &Path) -> Group<'static> {
     let batch = total / work.units as usize;
     let step = FETCH_BYTES / batch * batch;
     let mut group = Group::new(NAME, work);
-    let (socket, received) = connection(total);
+    // One for both: two differ by more than the rows do.
+    let connection = Rc::new(connection(total));
+    let shared = connection.clone();
     group.row("limit: sendfile", move || {
+        let (socket, received) = &*shared;
         timed(|| {
             let mut at = 0;
             while at < total as u64 {
                 let count = step.min(total - at as usize);
-                rustix::fs::sendfile(&socket, &file, Some(&mut at), count).expect("sends");
+                rustix::fs::sendfile(socket, &file, Some(&mut at), count).expect("sends");
             }
             received.recv().expect("all arrives");
         })
     });
-    let (socket, received) = connection(total);
     group.row("trunkline", move || {
+        let (socket, received) = &*connection;
         timed(|| {
             let (mut offset, mut sent) = (0, 0);
             while sent < total as u64 {
@@ -66,7 +70,7 @@ pub(crate) fn group(folder: &Path) -> Group<'static> {
                 let range = range.expect("finds");
                 let mut at = 0;
                 while at < range.len() {
-                    at += range.send(at, &socket).expect("sends") as u64;
+                    at += range.send(at, socket).expect("sends") as u64;
                 }
                 (offset, sent) = (range.next_offset(), sent + range.len());
             }

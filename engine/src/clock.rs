@@ -3,8 +3,10 @@
 use std::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
+
+use rustix::time::ClockId;
 
 /// Where the engine reads time from. Timers use [`Clock::monotonic`]; only record timestamps and
 /// retention use the wall clock, which may jump.
@@ -36,10 +38,9 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn wall_ms(&self) -> i64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or_else(
-            |before| -(before.duration().as_millis() as i64),
-            |since| since.as_millis() as i64,
-        )
+        // Once a record, and so without the detour over `SystemTime` and `Duration`.
+        let now = rustix::time::clock_gettime(ClockId::Realtime);
+        now.tv_sec * 1000 + now.tv_nsec / 1_000_000
     }
 
     fn monotonic(&self) -> Duration {

@@ -27,11 +27,29 @@ pub struct RecordMetadata {
 #[derive(Debug, Clone)]
 pub struct Ack {
     fate: Arc<Fate>,
-    /// Index of the record in its batch.
-    index: u32,
-    /// Place of the waker among those of the batch; `NO_PLACE` before the first poll.
-    place: u32,
+    slot: Slot,
     timestamp: i64,
+}
+
+/// Index of a record in its batch, and place of its waker among those of the batch (`NO_PLACE` before the
+/// first poll). One word: two halves, written one by one and moved as one, would have each `send` wait until
+/// they and all bytes of the record before them have reached the cache.
+#[derive(Debug, Clone, Copy)]
+struct Slot(u64);
+
+impl Slot {
+    #[inline]
+    fn new(index: u32, place: u32) -> Self {
+        Self(u64::from(place) << 32 | u64::from(index))
+    }
+
+    fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    fn place(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 const NO_PLACE: u32 = u32::MAX;
@@ -63,7 +81,7 @@ impl Ack {
     /// Of the record at `index` of the batch with this fate.
     #[inline]
     pub(super) fn new(fate: &Arc<Fate>, index: u32, timestamp: i64) -> Self {
-        Self { fate: fate.clone(), index, place: NO_PLACE, timestamp }
+        Self { fate: fate.clone(), slot: Slot::new(index, NO_PLACE), timestamp }
     }
 
     /// Blocks until the record is acknowledged or has failed.
@@ -110,7 +128,7 @@ impl Ack {
 
     /// The batch that the record is in now, and its index there: splits are followed.
     fn leaf(&self) -> (&Arc<Fate>, u32) {
-        let (mut fate, mut index) = (&self.fate, self.index);
+        let (mut fate, mut index) = (&self.fate, self.slot.index());
         while let Some(Outcome::Split(parts)) = fate.outcome.get() {
             let part = parts.partition_point(|(first, _)| *first <= index) - 1;
             index -= parts[part].0;
@@ -130,10 +148,10 @@ impl Future for Ack {
             }
             let (leaf, index) = self.leaf();
             if !Arc::ptr_eq(leaf, &self.fate) {
-                (self.fate, self.index, self.place) = (leaf.clone(), index, NO_PLACE);
+                (self.fate, self.slot) = (leaf.clone(), Slot::new(index, NO_PLACE));
             }
-            if let Some(place) = self.fate.enter(self.place, context.waker()) {
-                self.place = place;
+            if let Some(place) = self.fate.enter(self.slot.place(), context.waker()) {
+                self.slot = Slot::new(self.slot.index(), place);
                 return Poll::Pending;
             }
         }

@@ -107,25 +107,44 @@ impl BatchBuilder {
 
     /// Adds a record and gives its index in the batch. After an error the batch is as before.
     #[inline]
-    #[expect(clippy::missing_panics_doc, reason = "only a miscount of our own panics")]
     pub fn push(&mut self, record: &NewRecord<'_>) -> Result<u32, RecordError> {
+        self.try_push(record).ok_or_else(|| self.refusal(record))
+    }
+
+    /// [`push`](Self::push) without the reason of a refusal: an answer that fits a register. One in memory is
+    /// waited for until all that was written before it has reached the cache, the record's bytes too.
+    #[inline]
+    fn try_push(&mut self, record: &NewRecord<'_>) -> Option<u32> {
         let index = self.record_count;
         let delta = self.timestamp_delta(record.timestamp)?;
-        let body = body_bytes(record, delta, index);
-        let total = body.saturating_add(varint_bytes(body as i64));
+        let total = record_total(record, delta, index);
         if total > MAX_BATCH_BYTES - self.bytes.len() {
-            let bytes = self.bytes.len().saturating_add(total);
-            return Err(RecordError::TooLarge { bytes, limit: MAX_BATCH_BYTES });
+            return None;
         }
         let end = self.bytes.len() + total;
-        write_record(&mut self.bytes, record, body, delta, index);
+        write_record(&mut self.bytes, record, body_bytes(record, delta, index), delta, index);
         assert_eq!(self.bytes.len(), end, "a record's size was miscounted");
         if index == 0 {
             self.base_timestamp = record.timestamp;
         }
         self.max_timestamp = self.max_timestamp.max(record.timestamp);
         self.record_count = index + 1;
-        Ok(index)
+        Some(index)
+    }
+
+    /// Why a record is not taken.
+    #[cold]
+    fn refusal(&self, record: &NewRecord<'_>) -> RecordError {
+        let (base, found) = (self.base_timestamp, record.timestamp);
+        match self.timestamp_delta(found) {
+            None if found < -1 => RecordError::NegativeTimestamp { found },
+            None => RecordError::TimestampDelta { base, found },
+            Some(delta) => {
+                let total = record_total(record, delta, self.record_count);
+                let bytes = self.bytes.len().saturating_add(total);
+                RecordError::TooLarge { bytes, limit: MAX_BATCH_BYTES }
+            }
+        }
     }
 
     /// Upper bound of the bytes that `record` takes in a batch; Kafka's own estimate.
@@ -208,17 +227,22 @@ impl BatchBuilder {
         Ok(SealedBatch::close(bytes, header, raw_bytes))
     }
 
+    /// `None`: it is negative, or too far from the first one's.
     #[inline]
-    fn timestamp_delta(&self, timestamp: i64) -> Result<i64, RecordError> {
-        if timestamp < -1 {
-            return Err(RecordError::NegativeTimestamp { found: timestamp });
+    fn timestamp_delta(&self, timestamp: i64) -> Option<i64> {
+        match self.record_count {
+            _ if timestamp < -1 => None,
+            0 => Some(0),
+            _ => timestamp.checked_sub(self.base_timestamp),
         }
-        if self.record_count == 0 {
-            return Ok(0);
-        }
-        let base = self.base_timestamp;
-        timestamp.checked_sub(base).ok_or(RecordError::TimestampDelta { base, found: timestamp })
     }
+}
+
+/// Bytes of a record.
+#[inline]
+fn record_total(record: &NewRecord<'_>, timestamp_delta: i64, index: u32) -> usize {
+    let body = body_bytes(record, timestamp_delta, index);
+    body.saturating_add(varint_bytes(body as i64))
 }
 
 /// Bytes of a record behind its length field.
@@ -262,17 +286,16 @@ fn write_record(
     index: u32,
 ) {
     let mut fields = Varints::new();
-    fields.put(body as i64);
-    fields.byte(0); // attributes: none is assigned
-    fields.put(timestamp_delta);
-    fields.put(index as i64);
-    fields.put(length_of(record.key));
+    fields.put(body as i64, out);
+    fields.put(0, out); // attributes: none is assigned, and the varint of 0 is its byte
+    fields.put(timestamp_delta, out);
+    fields.put(index as i64, out);
+    fields.put(length_of(record.key), out);
     if let Some(key) = record.key {
         fields.append_to(out);
         out.extend_from_slice(key);
-        fields = Varints::new();
     }
-    fields.put(length_of(record.value));
+    fields.put(length_of(record.value), out);
     fields.append_to(out);
     out.extend_from_slice(record.value.unwrap_or_default());
     if record.headers.is_empty() {
@@ -284,15 +307,13 @@ fn write_record(
 
 fn write_headers(out: &mut Vec<u8>, headers: &[Header<'_>]) {
     let mut fields = Varints::new();
-    fields.put(headers.len() as i64);
+    fields.put(headers.len() as i64, out);
     for header in headers {
-        fields.put(header.name.len() as i64);
+        fields.put(header.name.len() as i64, out);
         fields.append_to(out);
         out.extend_from_slice(header.name.as_bytes());
-        fields = Varints::new();
-        fields.put(length_of(header.value));
+        fields.put(length_of(header.value), out);
         fields.append_to(out);
         out.extend_from_slice(header.value.unwrap_or_default());
-        fields = Varints::new();
     }
 }

@@ -15,50 +15,66 @@ pub(super) const fn varint_bytes(value: i64) -> usize {
     (bits * 9 + 64) / 64
 }
 
-/// A few varints in a row, gathered on the stack so that they reach the batch in one copy.
+/// A few varints in a row, gathered in registers so that they reach the batch in one store: bytes that are
+/// stored one by one and copied as one are waited for.
 pub(super) struct Varints {
-    bytes: [u8; Self::CAPACITY],
+    /// The first one lowest.
+    word: u64,
     len: usize,
 }
 
 impl Varints {
-    /// Room for a record's fields up to its value: length, attributes, timestamp, offset, two lengths.
-    pub(super) const CAPACITY: usize = 32;
+    /// Bytes that one store takes.
+    pub(super) const CAPACITY: usize = size_of::<u64>();
 
     #[inline(always)]
     pub(super) fn new() -> Self {
-        Self { bytes: [0; Self::CAPACITY], len: 0 }
+        Self { word: 0, len: 0 }
     }
 
+    /// Adds `value`; what has no room with it goes to `out` first.
     #[inline(always)]
-    pub(super) fn byte(&mut self, byte: u8) {
-        // The mask spares the bounds check; `append_to` asserts that it never mattered.
-        self.bytes[self.len & (Self::CAPACITY - 1)] = byte;
-        self.len += 1;
+    pub(super) fn put(&mut self, value: i64, out: &mut Vec<u8>) {
+        // Nearly every field of a record takes one byte or two.
+        let raw = zigzag(value);
+        if raw < 1 << 7 {
+            self.bytes(raw, 1, out);
+        } else if raw < 1 << 14 {
+            self.bytes(raw & 0x7F | 0x80 | raw >> 7 << 8, 2, out);
+        } else {
+            self.put_long(raw, out);
+        }
     }
 
-    #[inline(always)]
-    pub(super) fn put(&mut self, value: i64) {
-        let mut rest = zigzag(value);
+    #[inline(never)]
+    fn put_long(&mut self, raw: u64, out: &mut Vec<u8>) {
+        let mut rest = raw;
         while rest >= 0x80 {
-            self.byte(rest as u8 | 0x80);
+            self.bytes(rest & 0x7F | 0x80, 1, out);
             rest >>= 7;
         }
-        self.byte(rest as u8);
+        self.bytes(rest, 1, out);
     }
 
-    /// Adds the bytes to `out`: a copy of fixed size, which is then cut to length.
+    /// Adds `count` bytes, the lowest first.
     #[inline(always)]
-    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
-        assert!(self.len <= Self::CAPACITY, "too many varints at once");
+    fn bytes(&mut self, bytes: u64, count: usize, out: &mut Vec<u8>) {
+        if self.len + count > Self::CAPACITY {
+            self.append_to(out);
+        }
+        self.word |= bytes << (8 * self.len);
+        self.len += count;
+    }
+
+    /// Moves the bytes to the end of `out`: a copy of fixed size, which is then cut to length.
+    #[inline(always)]
+    pub(super) fn append_to(&mut self, out: &mut Vec<u8>) {
         let end = out.len() + self.len;
-        out.extend_from_slice(&self.bytes);
+        out.extend_from_slice(&self.word.to_le_bytes());
         out.truncate(end);
+        *self = Self::new();
     }
 }
-
-const _: () = assert!(Varints::CAPACITY.is_power_of_two());
-const _: () = assert!(4 * MAX_VARINT + MAX_VARLONG < Varints::CAPACITY);
 
 /// Reads from the front of a slice; what it has read is cut off.
 #[derive(Debug, Clone, Copy)]
@@ -150,9 +166,8 @@ mod tests {
     use super::*;
 
     fn written(value: i64) -> Vec<u8> {
-        let mut varints = Varints::new();
-        varints.put(value);
-        let mut out = Vec::new();
+        let (mut varints, mut out) = (Varints::new(), Vec::new());
+        varints.put(value, &mut out);
         varints.append_to(&mut out);
         out
     }
@@ -174,6 +189,18 @@ mod tests {
         for (value, bytes) in cases {
             assert_eq!(written(value), bytes, "{value}");
         }
+    }
+
+    #[test]
+    fn any_number_of_varints_stand_in_a_row() {
+        let (mut varints, mut out) = (Varints::new(), Vec::new());
+        let values = [0, i64::MAX, 1, 300, i64::MIN, i64::MIN, -1, i32::MAX as i64, 7, 7, 7, 7];
+        for value in values {
+            varints.put(value, &mut out);
+        }
+        varints.append_to(&mut out);
+        varints.append_to(&mut out);
+        assert_eq!(out, values.map(written).concat());
     }
 
     #[test]
