@@ -94,15 +94,17 @@ fn trunkline(folder: &Path, batch: Vec<u8>, batches: usize) -> impl FnMut() -> D
     }
 }
 
+/// A log whose acknowledgement says that it is in the page cache.
 pub(crate) fn written_log(folder: &Path, segment_bytes: u64) -> PartitionLog {
+    log(folder, |config| config.durability(Durability::Written).segment_bytes(segment_bytes))
+}
+
+pub(crate) fn log(folder: &Path, settings: impl FnOnce(LogConfig) -> LogConfig) -> PartitionLog {
     let dir = LogDir::open(&Storage::portable(), folder, Strategy::SyncEach).expect("opens");
     let partition = TopicPartition::new(TopicName::new("bench").expect("valid"), 0);
-    let config = LogConfig::default()
-        .durability(Durability::Written)
-        .segment_bytes(segment_bytes)
-        .file_delete_delay(Duration::ZERO)
-        .max_message_bytes(MAX_BATCH_BYTES);
+    let config =
+        LogConfig::default().file_delete_delay(Duration::ZERO).max_message_bytes(MAX_BATCH_BYTES);
     let clock = Arc::new(SystemClock::new());
-    let unrecovered = UnrecoveredLog::open(&Arc::new(dir), &partition, config, clock);
+    let unrecovered = UnrecoveredLog::open(&Arc::new(dir), &partition, settings(config), clock);
     unrecovered.expect("opens").recover().expect("recovers").0
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 use trunkline_benches::pairs::Group;
 
 mod append;
+mod durable;
 mod produce;
 mod scan;
 mod send;
@@ -47,6 +48,9 @@ fn main() {
         if is_wanted(&shape.name()) {
             run(&shape.name(), append::group(shape, folder.path()));
         }
+    }
+    if is_wanted(durable::NAME) {
+        run(durable::NAME, durable::group(folder.path()));
     }
     for (name, codec) in produce::names() {
         if is_wanted(&name) {

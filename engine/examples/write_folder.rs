@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo run --release --example write_folder -- DIR [--compression zstd] [--bytes 8388608]
-//!     [--partitions 2] [--segment-bytes 1048576] [--seed 1] [--forever]
+//!     [--partitions 2] [--segment-bytes 1048576] [--prepare-bytes 0] [--seed 1] [--forever]
 //! ```
 //! The same options write the same records. With `--forever` it writes until it is killed.
 
@@ -35,7 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let storage = Storage::portable();
     let dir = Arc::new(LogDir::open(&storage, &options.dir, Strategy::SyncEach)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let config = LogConfig::default().segment_bytes(options.segment_bytes);
+    let config = LogConfig::default()
+        .segment_bytes(options.segment_bytes)
+        .prepare_bytes(options.prepare_bytes);
     let mut writers = Vec::new();
     for number in 0..options.partitions {
         let name = TopicPartition::new(TopicName::new("live")?, number);
@@ -64,6 +66,7 @@ struct Options {
     bytes: u64,
     partitions: u32,
     segment_bytes: u64,
+    prepare_bytes: u64,
     seed: u64,
     forever: bool,
 }
@@ -78,6 +81,7 @@ impl Options {
             bytes: 8 << 20,
             partitions: 2,
             segment_bytes: 1 << 20,
+            prepare_bytes: 0,
             seed: 1,
             forever: false,
         };
@@ -101,6 +105,7 @@ impl Options {
                 "--bytes" => options.bytes = number(),
                 "--partitions" => options.partitions = number() as u32,
                 "--segment-bytes" => options.segment_bytes = number(),
+                "--prepare-bytes" => options.prepare_bytes = number(),
                 "--seed" => options.seed = number(),
                 _ => usage(&format!("{name} is not known")),
             }
@@ -112,7 +117,7 @@ impl Options {
 
 fn usage(fault: &str) -> ! {
     eprintln!("{fault}\nusage: write_folder DIR [--compression C] [--bytes N] [--partitions N]");
-    eprintln!("           [--segment-bytes N] [--seed N] [--forever]");
+    eprintln!("           [--segment-bytes N] [--prepare-bytes N] [--seed N] [--forever]");
     exit(2)
 }
 

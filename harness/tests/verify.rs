@@ -33,14 +33,14 @@ struct Folder {
 impl Folder {
     fn new() -> Self {
         let folder = Self { temporary: tempfile::tempdir().unwrap() };
-        folder.write(true);
+        folder.write(true, 0);
         folder
     }
 
     /// As [`Folder::new`], but never closed, as a crash leaves it.
     fn crashed() -> Self {
         let folder = Self { temporary: tempfile::tempdir().unwrap() };
-        folder.write(false);
+        folder.write(false, 0);
         folder
     }
 
@@ -52,11 +52,14 @@ impl Folder {
         self.path().join(name)
     }
 
-    fn write(&self, close: bool) {
+    fn write(&self, close: bool, prepare_bytes: u64) {
         let dir =
             Arc::new(LogDir::open(&Storage::portable(), self.path(), Strategy::SyncEach).unwrap());
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW_MS));
-        let config = LogConfig::default().segment_bytes(6_000).index_interval_bytes(512);
+        let config = LogConfig::default()
+            .segment_bytes(6_000)
+            .index_interval_bytes(512)
+            .prepare_bytes(prepare_bytes);
         for number in 0..2 {
             let name = TopicPartition::new(TopicName::new("orders").unwrap(), number);
             let log = UnrecoveredLog::open(&dir, &name, config.clone(), clock.clone()).unwrap();
@@ -455,6 +458,24 @@ fn a_wrong_leader_epoch_is_found() {
 
     fs::remove_file(folder.file("orders-0/leader-epoch-checkpoint")).unwrap();
     one(&folder.check(), &folder.file("orders-0/leader-epoch-checkpoint"), "file");
+}
+
+#[test]
+fn zeros_written_ahead_are_no_fault_until_the_folder_is_closed() {
+    let folder = Folder { temporary: tempfile::tempdir().unwrap() };
+    folder.write(false, LogConfig::PREPARE_BYTES);
+    let last = format!("orders-0/{}.log", folder.segments("orders-0").last().unwrap());
+    let crashed = fs::read(folder.file(&last)).unwrap();
+    assert!(crashed.ends_with(&[0; 100]), "zeros stand behind the batches");
+    assert_eq!(folder.check().faults, []);
+    let (recoveries, findings) = folder.recover();
+    assert!(recoveries.iter().all(|recovery| recovery.cut_bytes == 0), "{recoveries:#?}");
+    assert_eq!(findings.faults, []);
+    let closed = fs::read(folder.file(&last)).unwrap();
+    assert!(closed.len() < crashed.len() && crashed.starts_with(&closed));
+    // Kafka takes them for damage in a folder that was closed.
+    fs::write(folder.file(&last), &crashed).unwrap();
+    one(&folder.check(), &folder.file(&last), "zero tail");
 }
 
 #[test]

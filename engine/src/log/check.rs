@@ -115,8 +115,7 @@ impl UnrecoveredLog {
         let Scan { valid_end, next_offset: next, damage: Some(damage) } = found else {
             return Ok(None);
         };
-        let following = folder.logs.get(place + 1).map(|(next, _)| *next);
-        if self.is_reserve(&damage, next, following) {
+        if self.is_reserve(&damage, next, later_log(folder, place)) {
             let file = self.storage().open(&path, Open::Write)?;
             cut_log(self.storage(), &self.path, base, file, valid_end)?.sync(SyncKind::All)?;
             return Ok(None);
@@ -141,13 +140,15 @@ impl UnrecoveredLog {
 
     /// Whether nothing is missing where the batches of a segment end before its file does: the next
     /// segment goes on at that offset, so the file was not trimmed yet when it was rolled; or the rest
-    /// is what `preallocate` reserved.
-    fn is_reserve(&self, damage: &Damage, next: Offset, following: Option<Offset>) -> bool {
-        let durable = self.durable_end;
+    /// is what `preallocate` reserved, or was written with zeros ahead. `later` is the segment behind; an empty
+    /// one may be what a failed roll has left.
+    fn is_reserve(&self, damage: &Damage, next: Offset, later: Option<(Offset, u64)>) -> bool {
+        let is_zeros = self.config.reserves() && damage.all_zero;
         damage.is_torn_tail()
-            && match following {
-                Some(following) => following == next,
-                None => self.config.preallocate && damage.all_zero && next >= durable,
+            && match later {
+                Some((base, _)) if base == next => true,
+                Some((base, 1..)) => self.config.compacted && is_zeros && base > next,
+                Some((_, 0)) | None => is_zeros && next >= self.durable_end,
             }
     }
 
@@ -392,7 +393,9 @@ impl UnrecoveredLog {
             let file = self.storage().open(&file, Open::Direct)?;
             let following = folder.logs.get(place + 1).map(|(next, _)| *next);
             let rule = folder.rule(place, self.config.compacted);
-            let valid_end = survey(&file, rule, *len, &mut end, &mut ranges)?;
+            let reserve =
+                |damage: &Damage, next| self.is_reserve(damage, next, later_log(folder, place));
+            let valid_end = survey(&file, rule, *len, &mut end, &mut ranges, reserve)?;
             let next = following.unwrap_or(end);
             if *len > 0 {
                 sealed.push(self.sealed(*base, valid_end, next, seals));
@@ -425,6 +428,11 @@ impl UnrecoveredLog {
         };
         Ok((active, ranges))
     }
+}
+
+/// The segment behind the one at `place`.
+fn later_log(folder: &Folder, place: usize) -> Option<(Offset, u64)> {
+    folder.logs.get(place + 1).copied()
 }
 
 /// How far the check came.

@@ -43,6 +43,10 @@ pub struct LogConfig {
     pub file_delete_delay: Duration,
     /// `preallocate`: reserve `segment.bytes` when a segment is made; trimmed at roll and close.
     pub preallocate: bool,
+    /// Of a `durable` partition, bytes, at most, that are written with zeros ahead of the batches, so that a
+    /// commit overwrites them and need not wait for the file system's journal; as many as the segment has
+    /// bytes of batches, trimmed at roll and close. 0 for none.
+    pub prepare_bytes: u64,
     /// `max.message.bytes`: largest batch that a leader accepts.
     pub max_message_bytes: usize,
     /// `message.timestamp.type`.
@@ -68,6 +72,9 @@ impl LogConfig {
     pub const INDEX_INTERVAL_BYTES: u32 = 4096;
     /// Default of `segment.index.bytes`: 10 MiB.
     pub const SEGMENT_INDEX_BYTES: u32 = 10 << 20;
+    /// Default of `prepare_bytes`: 1 MiB. (16 KiB batches, one a commit: with 64 KiB 1.6 times as many commits a
+    /// second as without, with 256 KiB 1.8, with 1 MiB 1.9, with 4 MiB 1.5, where now and then one takes 15 ms.)
+    pub const PREPARE_BYTES: u64 = 1 << 20;
     /// Default of `max.message.bytes`: 1 MiB and the log overhead.
     pub const MAX_MESSAGE_BYTES: usize = (1 << 20) + 12;
     /// Default of `producer.id.expiration.ms`: 1 day.
@@ -117,6 +124,16 @@ impl LogConfig {
     pub fn max_group_bytes(&self) -> usize {
         MAX_GROUP_BYTES.min(self.segment_bytes as usize)
     }
+
+    /// Bytes that are written with zeros ahead: where nobody waits for a sync, none.
+    pub(super) fn prepares(&self) -> u64 {
+        if self.durability == Durability::Durable { self.prepare_bytes } else { 0 }
+    }
+
+    /// Whether zeros may stand behind the batches of the segment that is appended to.
+    pub(super) fn reserves(&self) -> bool {
+        self.preallocate || self.prepares() > 0
+    }
 }
 
 /// A setting that is out of range.
@@ -150,6 +167,7 @@ impl Default for LogConfig {
             retention_check_interval: Duration::from_mins(5),
             file_delete_delay: Duration::from_mins(1),
             preallocate: false,
+            prepare_bytes: Self::PREPARE_BYTES,
             max_message_bytes: Self::MAX_MESSAGE_BYTES,
             timestamp_type: TimestampType::CreateTime,
             compacted: false,
@@ -173,6 +191,7 @@ setters! {
         retention_check_interval: Duration,
         file_delete_delay: Duration,
         preallocate: bool,
+        prepare_bytes: u64,
         max_message_bytes: usize,
         timestamp_type: TimestampType,
         compacted: bool,

@@ -1,7 +1,10 @@
 //! What recovery does about damage: a pure judgement (`ARCHITECTURE.md`: recovery judges by
 //! what was promised), and the cut.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use super::{Cut, DamagedRange, OnDamage, folder::remove_segment};
 use crate::{
@@ -70,13 +73,14 @@ impl DamagedRange {
 }
 
 /// Finds all damage in a segment of `len` bytes: reads it once. Gives the byte behind its last batch;
-/// `end` rises to the offset there.
+/// `end` rises to the offset there. `is_reserve` says what is none, and behind which offset.
 pub(super) fn survey(
     file: &File,
     rule: OffsetRule,
     len: u64,
     end: &mut Offset,
     ranges: &mut Vec<DamagedRange>,
+    is_reserve: impl Fn(&Damage, Offset) -> bool,
 ) -> Result<u64, SegmentError> {
     let base = rule.base;
     let mut scanner = Scanner::new(file, rule, 0, len)?;
@@ -88,6 +92,9 @@ pub(super) fn survey(
             (*end, valid_end) = ((*end).max(scan.next_offset), scan.valid_end);
         }
         let Some(damage) = scan.damage else { return Ok(valid_end) };
+        if is_reserve(&damage, scan.next_offset) {
+            return Ok(valid_end);
+        }
         ranges.push(DamagedRange::of(&damage, base, scan.next_offset));
         let Some((position, header)) = damage.resumes_at else { return Ok(valid_end) };
         start = ScanStart { position, expected_offset: header.base_offset };
@@ -112,10 +119,11 @@ pub(super) fn cut(
     for (place, (base, len)) in logs.iter().enumerate().rev() {
         let from = if place == 0 { valid_end } else { 0 };
         let path = file_path(dir, *base, Suffix::Log);
-        cut.bytes += len.saturating_sub(from);
         let file = storage.open(&path, Open::Write)?;
+        let len = &end_of_content(&file, from, *len)?;
+        cut.bytes += len.saturating_sub(from);
         if keep_aside && from < *len {
-            cut.kept_aside.push(copy_aside(storage, dir, &file, *base, from)?);
+            cut.kept_aside.push(copy_aside(storage, dir, &file, *base, from..*len)?);
         }
         if place == 0 {
             let file =
@@ -130,22 +138,43 @@ pub(super) fn cut(
     Ok(cut)
 }
 
-/// Copies the bytes of `file` from `from` on into a new quarantine file, durably.
+/// Where a file of `len` bytes ends, from byte `from` on, without the blocks of zeros behind: they were
+/// reserved. (A batch may end with zeros, within a block.)
+fn end_of_content(file: &File, from: u64, len: u64) -> Result<u64, IoError> {
+    let mut end = len;
+    while end > from {
+        let start = from.max((end - 1) / CHUNK_BYTES * CHUNK_BYTES);
+        let bytes = file.read_at(start, (end - start) as usize)?;
+        end = start;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            end += last as u64 + 1;
+            break;
+        }
+    }
+    Ok(end.next_multiple_of(BLOCK_BYTES).min(len))
+}
+
+/// Bytes that are looked at for zeros at a time.
+const CHUNK_BYTES: u64 = 1 << 20;
+/// Bytes of a block of the file system, as a rule.
+const BLOCK_BYTES: u64 = 4096;
+
+/// Copies bytes of `file` into a new quarantine file, durably.
 fn copy_aside(
     storage: &Storage,
     dir: &Path,
     file: &File,
     base: Offset,
-    from: u64,
+    bytes: Range<u64>,
 ) -> Result<PathBuf, IoError> {
     let entries = storage.list(dir)?;
     let name = (0..=entries.len())
-        .map(|n| format!("{}-{from}-{n}.quarantined", file_name(base, Suffix::Log)))
+        .map(|n| format!("{}-{}-{n}.quarantined", file_name(base, Suffix::Log), bytes.start))
         .find(|name| !entries.iter().any(|entry| entry.name == name.as_str()))
         .expect("a folder holds fewer names than its entries and one");
     let path = dir.join(name);
     let aside = storage.open(&path, Open::CreateNew)?;
-    copy_range(file, from, u64::MAX, &aside)?;
+    copy_range(file, bytes.start, bytes.end, &aside)?;
     aside.sync(SyncKind::All)?;
     storage.sync_dir(dir)?;
     Ok(path)

@@ -145,6 +145,7 @@ impl UnrecoveredLog {
             index_interval_bytes: config.index_interval_bytes,
             max_index_bytes: config.segment_index_bytes,
             preallocate: config.preallocate.then_some(config.segment_bytes),
+            prepare_bytes: config.prepares(),
             gaps_allowed: config.compacted,
             ..SegmentOptions::default()
         };

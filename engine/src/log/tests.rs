@@ -16,6 +16,7 @@ mod leftovers;
 mod mapped;
 mod places;
 mod power;
+mod prepared;
 mod range;
 mod recovery;
 mod retention;

@@ -53,14 +53,19 @@ pub struct ActiveSegment {
     rule: IndexRule,
     first_timestamp: Option<i64>,
     tail: Tail,
+    /// Byte up to which the file was written with zeros ahead, as far as is known.
+    prepared: u64,
 }
+
+/// What space is prepared by, in bytes: a block of the file system, as a rule.
+const BLOCK: u64 = 4096;
 
 /// What stands behind the published bytes of the `.log` file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tail {
     /// Nothing.
     Exact,
-    /// Space that was reserved: it stays until the segment is sealed.
+    /// Space that was reserved, or written with zeros: it stays until the segment is sealed.
     Reserved,
     /// What a failed write or a failed cut may have left: it goes before the next append.
     Torn,
@@ -133,6 +138,7 @@ impl ActiveSegment {
             rule,
             first_timestamp,
             tail: Tail::Exact,
+            prepared: 0,
         };
         active.trim_transactions()?;
         Ok(active)
@@ -225,7 +231,29 @@ impl ActiveSegment {
         self.first_timestamp.get_or_insert(first.max_timestamp);
         self.segment.published().set_largest(self.rule.largest());
         self.segment.published().appended(position, next_offset);
+        if position > self.prepared {
+            self.prepare(position);
+        }
         Ok(buffers)
+    }
+
+    /// Writes zeros behind the batches, which end at `len`: as much as there is of them, up to the limit. Who
+    /// overwrites a file syncs bytes alone; who lengthens it waits for the file system's journal too, twice
+    /// as long. The next sync makes the zeros durable with the batches that have just reached the end of
+    /// those before. Until a segment is sealed its batches are so followed by zeros, and a recovery knows
+    /// them for what they are.
+    fn prepare(&mut self, len: u64) {
+        let ahead = len.min(self.segment.options().prepare_bytes);
+        let end = (len + ahead).next_multiple_of(BLOCK).min(i32::MAX as u64);
+        if ahead == 0 || end <= len {
+            return;
+        }
+        // Tried once, whatever comes of it: an append that finds nothing prepared makes its own room.
+        self.prepared = end;
+        self.tail = Tail::Reserved;
+        if let Err(error) = self.file.write_at(len, vec![0; (end - len) as usize]) {
+            tracing::debug!(%error, "no space is prepared");
+        }
     }
 
     /// Gives the offset behind the last batch.
@@ -405,6 +433,7 @@ impl ActiveSegment {
         if self.tail != Tail::Exact {
             self.file.set_len(self.len())?;
             self.tail = Tail::Exact;
+            self.prepared = 0;
         }
         Ok(())
     }

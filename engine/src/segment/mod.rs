@@ -66,6 +66,8 @@ pub struct SegmentOptions {
     pub max_index_bytes: u32,
     /// Bytes to reserve for a `.log` file that is appended to (Kafka: `preallocate`).
     pub preallocate: Option<u64>,
+    /// Bytes, at most, that are written with zeros ahead of the batches.
+    pub prepare_bytes: u64,
     /// Whether offsets may be missing between batches, as compaction leaves them. Otherwise a gap is
     /// corrupt data.
     pub gaps_allowed: bool,
@@ -79,6 +81,7 @@ impl Default for SegmentOptions {
             index_interval_bytes: 4096,
             max_index_bytes: 10 << 20,
             preallocate: None,
+            prepare_bytes: 0,
             gaps_allowed: false,
             metrics: Arc::default(),
         }

@@ -15,24 +15,34 @@ const SEEDS: u64 = 3;
 const STEPS: usize = 40;
 
 /// The calls of a life without faults.
-fn calls_of(seed: u64) -> (Vec<Verb>, u64) {
-    let (disk, struck) = Life::new(seed).run_with_fault(STEPS, 0, Fault::Io, None).unwrap();
+fn calls_of(life: Life) -> (Vec<Verb>, u64) {
+    let (disk, struck) = life.run_with_fault(STEPS, 0, Fault::Io, None).unwrap();
     assert!(!struck);
     (disk.verbs(), disk.trace())
 }
 
 #[test]
 fn every_fault_at_every_call_loses_nothing_and_tells_no_lie() {
+    every_fault_at_every_call(number("TRUNKLINE_FAULT_SEEDS").unwrap_or(SEEDS), Life::new);
+}
+
+#[test]
+fn every_fault_at_every_call_over_prepared_space_loses_nothing_and_tells_no_lie() {
+    let seeds = number("TRUNKLINE_FAULT_SEEDS").unwrap_or(SEEDS).div_ceil(2);
+    every_fault_at_every_call(seeds, |seed| Life::new(seed).with_prepared_space());
+}
+
+fn every_fault_at_every_call(seeds: u64, life: impl Fn(u64) -> Life + Sync) {
     let mut struck: BTreeMap<Fault, u64> = BTreeMap::new();
     let mut failures = Vec::new();
-    for seed in 0..number("TRUNKLINE_FAULT_SEEDS").unwrap_or(SEEDS) {
-        let (verbs, _) = calls_of(seed);
+    for seed in 0..seeds {
+        let (verbs, _) = calls_of(life(seed));
         for fault in Fault::ALL.iter().copied() {
             let fits = |(_, verb): &(u64, &Verb)| fault.fits(**verb);
             let calls: Vec<u64> = (1..).zip(&verbs).filter(fits).map(|(call, _)| call).collect();
             let (went_well, failed) = over_seeds(0..calls.len() as u64, |place| {
                 let call = calls[place as usize];
-                Life::new(seed)
+                life(seed)
                     .run_with_fault(STEPS, call, fault, None)
                     .map(|(_, struck)| u64::from(struck))
             });
@@ -65,7 +75,7 @@ fn a_second_fault_right_behind_the_first_loses_nothing() {
     let mut runs = 0;
     let mut failures = Vec::new();
     for seed in 0..number("TRUNKLINE_FAULT_SEEDS").unwrap_or(1) {
-        let (verbs, _) = calls_of(seed);
+        let (verbs, _) = calls_of(Life::new(seed));
         for (fault, then) in first.iter().flat_map(|it| [(*it, Fault::Io), (*it, Fault::NoSpace)]) {
             let fits = |(_, verb): &(u64, &Verb)| fault.fits(**verb);
             let calls: Vec<u64> = (1..).zip(&verbs).filter(fits).map(|(call, _)| call).collect();
@@ -124,9 +134,9 @@ fn runs_that_once_went_wrong_go_well() {
 #[test]
 fn the_same_seed_makes_the_same_calls() {
     for seed in 0..20 {
-        let (verbs, trace) = calls_of(seed);
-        assert_eq!(calls_of(seed), (verbs.clone(), trace));
+        let (verbs, trace) = calls_of(Life::new(seed));
+        assert_eq!(calls_of(Life::new(seed)), (verbs.clone(), trace));
         assert!(verbs.len() > 50, "{}", verbs.len());
-        assert_ne!(trace, calls_of(seed + 1).1);
+        assert_ne!(trace, calls_of(Life::new(seed + 1)).1);
     }
 }

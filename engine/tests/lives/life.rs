@@ -162,6 +162,14 @@ impl Life {
         self
     }
 
+    /// Its durable logs write zeros ahead of their batches.
+    pub(crate) fn with_prepared_space(mut self) -> Self {
+        for partition in &mut self.partitions {
+            partition.config.prepare_bytes = 6000;
+        }
+        self
+    }
+
     /// Lives on until the power went `cuts` times.
     pub(crate) fn run(mut self, cuts: u64) -> Result<Tally, String> {
         while self.tally.cuts < cuts {
@@ -783,5 +791,6 @@ fn config(rng: &mut Dice) -> LogConfig {
         .retention_check_interval(Duration::from_millis(100))
         .file_delete_delay(Duration::from_millis(500))
         .preallocate(rng.u8(..4) == 0)
+        .prepare_bytes(0)
         .durability(if rng.u8(..4) == 0 { Durability::Written } else { Durability::Durable })
 }

@@ -64,6 +64,19 @@ fn lives_that_once_went_wrong_go_well() {
     }
 }
 
+#[test]
+fn power_cuts_over_prepared_space_lose_nothing_that_was_acknowledged() {
+    let lives = 0..number("TRUNKLINE_POWER_CUTS").unwrap_or(CUTS).div_ceil(2 * CUTS_A_LIFE);
+    let (tally, failures) = live(lives, |seed| {
+        let life = Life::new(seed).with_prepared_space();
+        // A device that writes sectors, too.
+        if seed % 2 == 0 { life.run(CUTS_A_LIFE) } else { life.with_torn_pages().run(CUTS_A_LIFE) }
+    });
+    println!("over prepared space: {tally}");
+    assert!(failures.is_empty(), "{} lives went wrong:\n{}", failures.len(), shown(&failures));
+    assert!(tally.acknowledged > tally.cuts, "the lives acknowledge records: {tally}");
+}
+
 /// The control: were syncs left out, the test above would see it.
 #[test]
 fn without_syncs_acknowledged_records_are_lost() {

@@ -79,6 +79,15 @@ struct Check<'a> {
     told_epochs: Option<(LeaderEpoch, Option<LeaderEpoch>)>,
 }
 
+/// Where no valid batch stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    path: &'a Path,
+    position: u64,
+    base_offset: Offset,
+    tail: ZeroTail,
+}
+
 impl<'a> Check<'a> {
     fn new(
         storage: &'a Storage,
@@ -210,7 +219,8 @@ impl<'a> Check<'a> {
                 }
                 Ok(Some(Found { position, batch: Err(error) })) => {
                     is_whole = false;
-                    if !self.damage(&path, position, error, &mut file, base_offset, &mut indexes) {
+                    let place = Place { path: &path, position, base_offset, tail };
+                    if !self.damage(place, error, &mut file, &mut indexes) {
                         break;
                     }
                 }
@@ -376,19 +386,20 @@ impl<'a> Check<'a> {
     /// No valid batch stands at `position`. Tells it once, with what follows; whether one does.
     fn damage(
         &mut self,
-        path: &Path,
-        position: u64,
+        place: Place<'_>,
         error: BatchError,
         file: &mut BatchFile,
-        base_offset: Offset,
         indexes: &mut Indexes,
     ) -> bool {
+        let Place { path, position, base_offset, tail } = place;
         let mut corruption = batches::corruption(error, path, position);
         let plausible = |header: &BatchHeader| {
             let relative = header.last_offset().saturating_sub(base_offset);
             (0..=MAX_RELATIVE_OFFSET).contains(&relative) && header.base_offset >= base_offset
         };
         match file.skip_damage(plausible) {
+            // Reserved, or written ahead of the batches.
+            Ok(Skipped { all_zero: true, .. }) if tail == ZeroTail::Reserved => false,
             Ok(Skipped { bytes, all_zero: true, .. }) => {
                 let found = format!("{bytes} zero bytes");
                 self.findings.refuse(path, position, "zero tail", "the end", found);

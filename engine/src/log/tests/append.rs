@@ -155,7 +155,8 @@ fn a_gap_that_could_not_be_crossed_yet_is_tried_again() {
     const FAR: Offset = 1 << 33;
     let mut refused = 0;
     for room in (0..800).step_by(7) {
-        let bench = Bench::new(LogConfig { compacted: true, ..LogConfig::default() });
+        let config = LogConfig { compacted: true, prepare_bytes: 0, ..LogConfig::default() };
+        let bench = Bench::new(config);
         bench.log.append_as_follower(&at(&[0])).unwrap();
         bench.disk.fill_up(room);
         for _ in 0..2 {

@@ -25,6 +25,8 @@ pub(super) fn small() -> LogConfig {
         segment_bytes: 400,
         index_interval_bytes: 64,
         retention_ms: -1,
+        // Tests that count bytes know what each batch takes.
+        prepare_bytes: 0,
         ..LogConfig::default()
     }
 }
