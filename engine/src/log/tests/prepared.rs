@@ -39,7 +39,8 @@ fn zeros_stand_ahead_of_the_batches_as_far_as_these_have_come_up_to_a_limit() {
         fill(&bench, bench.log.size().1 + 1);
         let (len, bytes) = (bench.log.size().1, bytes_of(&bench, 0));
         let ahead = bytes.len() as u64 - len;
-        assert!(bytes.len() as u64 % BLOCK == 0 && ahead <= 3 * BLOCK, "{len} of {}", bytes.len());
+        assert!((bytes.len() as u64).is_multiple_of(BLOCK), "{len} of {}", bytes.len());
+        assert!(ahead <= 3 * BLOCK, "{len} of {}", bytes.len());
         assert!(bytes[len as usize..].iter().all(|byte| *byte == 0));
         lens.push(bytes.len());
     }
