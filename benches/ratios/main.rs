@@ -7,6 +7,7 @@ use trunkline_benches::pairs::Group;
 
 mod append;
 mod durable;
+mod open;
 mod produce;
 mod scan;
 mod send;
@@ -56,6 +57,12 @@ fn main() {
         if is_wanted(&name) {
             run(&name, produce::group(&name, codec, folder.path()));
         }
+    }
+    if is_wanted(open::SEGMENTS_NAME) {
+        run(open::SEGMENTS_NAME, open::segments(folder.path()));
+    }
+    if is_wanted(open::PARTITIONS_NAME) {
+        run(open::PARTITIONS_NAME, open::partitions(folder.path()));
     }
     if is_wanted(scan::NAME) {
         run(scan::NAME, scan::group(folder.path()));

@@ -139,7 +139,7 @@ impl Shared {
         }
         let mut taken = Vec::new();
         for dir in &self.dirs {
-            let entries = self.options.storage.list(dir.path())?;
+            let entries = self.options.storage.list_names(dir.path(), |_| false)?;
             taken.extend(entries.into_iter().map(|entry| dir.path().join(entry.name)));
         }
         taken.sort();

@@ -8,7 +8,7 @@
 //! EINTR never latch; reads go on.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt,
     io::{self, ErrorKind},
     os::fd::BorrowedFd,
@@ -194,6 +194,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
     }
     /// The entries of a folder, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+    /// As [`Disk::list`], but length and time are told only of entries whose names are `measured`: each
+    /// costs a system call. Those of others may be 0.
+    fn list_names(&self, dir: &Path, _measured: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+        self.list(dir)
+    }
     /// Makes a folder; those above it must be there. `ErrorKind::AlreadyExists` when it is.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Renames a file or folder, replacing a file that stands in the way.
@@ -267,12 +272,23 @@ impl Storage {
         self.0.list(dir).map_err(|error| IoError::new("list", dir, error))
     }
 
+    /// The entries of a folder, sorted by name; length and time only of those whose names are `measured`, as
+    /// each costs a system call. Those of others may be 0.
+    pub fn list_names(
+        &self,
+        dir: &Path,
+        measured: impl Fn(&OsStr) -> bool,
+    ) -> Result<Vec<Entry>, IoError> {
+        let entries = self.0.list_names(dir, &measured);
+        entries.map_err(|error| IoError::new("list", dir, error))
+    }
+
     /// Whether a file or folder of that name is there.
     pub fn exists(&self, path: &Path) -> Result<bool, IoError> {
         let (Some(parent), Some(name)) = (parent_of(path), path.file_name()) else {
             return Ok(true);
         };
-        match self.list(parent) {
+        match self.list_names(parent, |_| false) {
             Ok(entries) => Ok(entries.iter().any(|entry| entry.name == name)),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -326,7 +342,7 @@ impl Storage {
 
     /// Removes a folder and all within.
     pub fn remove_dir_all(&self, dir: &Path) -> Result<(), IoError> {
-        for entry in self.list(dir)? {
+        for entry in self.list_names(dir, |_| false)? {
             let path = dir.join(&entry.name);
             if entry.is_dir { self.remove_dir_all(&path)? } else { self.remove_file(&path)? }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::{self, ErrorKind, IoSlice},
     os::fd::{AsFd, BorrowedFd},
@@ -119,11 +119,21 @@ impl Disk for PortableDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        self.list_names(dir, &|_| true)
+    }
+
+    fn list_names(&self, dir: &Path, measured: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
+            let name = entry.file_name();
+            if !measured(&name) {
+                let is_dir = entry.file_type()?.is_dir();
+                entries.push(Entry { name, is_dir, len: 0, modified_ms: 0 });
+                continue;
+            }
             match entry.metadata() {
-                Ok(metadata) => entries.push(describe(entry.file_name(), &metadata)),
+                Ok(metadata) => entries.push(describe(name, &metadata)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {} // removed meanwhile
                 Err(error) => return Err(error),
             }

@@ -418,6 +418,22 @@ fn the_latch_on_a_real_descriptor() {
 }
 
 #[test]
+fn only_what_is_measured_has_a_length() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::portable();
+    for (name, len) in [("a.log", 7), ("b.index", 5)] {
+        storage.open(&dir.path().join(name), Open::Create).unwrap().set_len(len).unwrap();
+    }
+    std::fs::create_dir(dir.path().join("c.log")).unwrap();
+    let entries = storage.list_names(dir.path(), |name| name == "a.log").unwrap();
+    let told: Vec<_> =
+        entries.iter().map(|it| (it.name.to_str().unwrap(), it.is_dir, it.len)).collect();
+    assert_eq!(told, [("a.log", false, 7), ("b.index", false, 0), ("c.log", true, 0)]);
+    let lens: Vec<_> = storage.list(dir.path()).unwrap().iter().map(|it| it.len).collect();
+    assert_eq!(lens, [7, 5, 0]);
+}
+
+#[test]
 fn the_folder_of_a_bare_name_is_the_current_one() {
     assert_eq!(super::parent_of(Path::new("data")), Some(Path::new(".")));
     assert_eq!(super::parent_of(Path::new("a/data")), Some(Path::new("a")));

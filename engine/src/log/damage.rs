@@ -167,7 +167,7 @@ fn copy_aside(
     base: Offset,
     bytes: Range<u64>,
 ) -> Result<PathBuf, IoError> {
-    let entries = storage.list(dir)?;
+    let entries = storage.list_names(dir, |_| false)?;
     let name = (0..=entries.len())
         .map(|n| format!("{}-{}-{n}.quarantined", file_name(base, Suffix::Log), bytes.start))
         .find(|name| !entries.iter().any(|entry| entry.name == name.as_str()))

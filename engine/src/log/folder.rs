@@ -1,6 +1,6 @@
 //! What stands in a partition's folder, once work that a crash interrupted is finished.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use crate::{
     error::IoError,
@@ -92,9 +92,10 @@ fn remove_empty(
     Ok(())
 }
 
-/// The segments' files, sorted by base offset.
+/// The segments' files, sorted by base offset, with the lengths of the `.log` files.
 fn list(storage: &Storage, dir: &Path) -> Result<Vec<(FileName, u64)>, IoError> {
-    let entries = storage.list(dir)?;
+    let is_log = |name: &OsStr| name.as_encoded_bytes().ends_with(Suffix::Log.as_str().as_bytes());
+    let entries = storage.list_names(dir, is_log)?;
     let mut names: Vec<_> = entries
         .iter()
         .filter(|entry| !entry.is_dir)

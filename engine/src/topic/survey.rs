@@ -68,7 +68,7 @@ impl Survey {
     ) -> Result<Self, SurveyError> {
         let mut survey = Self::default();
         for (index, dir) in log_dirs.iter().enumerate() {
-            for entry in storage.list(dir)? {
+            for entry in storage.list_names(dir, |_| false)? {
                 survey.look_at(storage, index, dir, &entry, catalog)?;
             }
         }
@@ -111,7 +111,7 @@ fn holds_log(storage: &Storage, folder: &Path) -> Result<bool, IoError> {
             digits.len() == SEGMENT_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit())
         })
     };
-    Ok(storage.list(folder)?.iter().any(|entry| {
+    Ok(storage.list_names(folder, |_| false)?.iter().any(|entry| {
         let name = entry.name.to_str().unwrap_or_default();
         !entry.is_dir && (name == PARTITION_METADATA || is_segment(name))
     }))

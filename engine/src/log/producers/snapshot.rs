@@ -200,7 +200,7 @@ pub fn snapshot_path(dir: &Path, offset: Offset) -> PathBuf {
 
 /// The offsets of the snapshots in the partition's folder `dir`, rising.
 pub fn snapshot_offsets(storage: &Storage, dir: &Path) -> Result<Vec<Offset>, IoError> {
-    let entries = storage.list(dir)?;
+    let entries = storage.list_names(dir, |_| false)?;
     let offset = |name: &str| {
         let digits = name.strip_suffix(SUFFIX)?;
         let offset = digits.parse::<Offset>().ok()?;
