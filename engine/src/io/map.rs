@@ -4,7 +4,7 @@
 //! things see to it that no page is touched that may not be there:
 //!
 //! * Nothing in this process shortens a file while it is mapped: [`set_len`] refuses
-//!   (`ErrorKind::ResourceBusy`). Other processes are kept out by the log dir's lock.
+//!   (`ErrorKind::ResourceBusy`). Other processes are kept out by the log dir's lock, as long as it is held.
 //! * Bytes are given out by [`Map::bytes`] only, which has the kernel read them first and hands on the
 //!   error of a disk that does not give them. A page that the kernel has dropped since may fail when it is
 //!   touched again: who cannot bear that reads plainly ([`PortableDisk::without_maps`]).

@@ -142,6 +142,9 @@ pub(super) fn cut(
 /// reserved. (A batch may end with zeros, within a block.)
 fn end_of_content(file: &File, from: u64, len: u64) -> Result<u64, IoError> {
     let mut end = len;
+    if len.saturating_sub(from) <= BLOCK_BYTES {
+        return Ok(len);
+    }
     while end > from {
         let start = from.max((end - 1) / CHUNK_BYTES * CHUNK_BYTES);
         let bytes = file.read_at(start, (end - start) as usize)?;

@@ -47,7 +47,8 @@ impl Fetched {
     }
 
     /// Whether the bytes are a part of the mapped file, as those of a segment that is not appended to any
-    /// more. They cost no copy; as long as they are held the file stays mapped.
+    /// more. They cost no copy; as long as they are held the file stays mapped. Who closes the engine and lets
+    /// another program have the folder drops them first: a page of a file that is cut by somebody else is none.
     pub fn is_mapped(&self) -> bool {
         self.bytes.is_mapped()
     }

@@ -67,7 +67,12 @@ const ROOT: &str = "/data";
 const HOME: &str = "/data/t-0";
 
 fn config() -> LogConfig {
-    LogConfig::default().segment_bytes(400).index_interval_bytes(1).retention_ms(-1)
+    // The stories know what each batch takes.
+    LogConfig::default()
+        .segment_bytes(400)
+        .index_interval_bytes(1)
+        .retention_ms(-1)
+        .prepare_bytes(0)
 }
 
 /// An engine that does nothing of its own accord.
