@@ -91,6 +91,24 @@ kafka_is_content() {
     grep -v '^note ' "$work/check.txt"
 }
 
+# Kafka recovers a folder whose writer was killed, with no fault but those that $2 matches.
+kafka_recovers() {
+    oracle check --unclean "$1" >"$work/check.txt" 2>&1 || {
+        grep -q '^FAULT' "$work/check.txt" || { cat "$work/check.txt" >&2; die "the oracle's check --unclean $1"; }
+        if grep '^FAULT' "$work/check.txt" | grep -v "$2" >&2; then die "the oracle's check --unclean $1"; fi
+    }
+    grep 'sha256=' "$work/check.txt" >"$work/theirs.txt"
+}
+
+# And so do we: the same offsets and records.
+we_recover_the_same() {
+    "$harness" verify --recover "$1" >"$work/verify.txt" || { cat "$work/verify.txt" >&2; die "verify --recover $1"; }
+    cat "$work/verify.txt"
+    kafka_is_content "$1" "" | grep 'sha256=' | tee "$work/ours.txt"
+    cmp "$work/ours.txt" "$work/theirs.txt" || { cat "$work/theirs.txt" >&2; die "Kafka's recovery and ours differ"; }
+    dumps_agree "$1"
+}
+
 # Both read the same records, byte for byte. The streams are compared as they come: those of a large folder
 # would take three times its room on the disk.
 dumps_agree() {
@@ -146,13 +164,10 @@ for codec in $codecs; do
     step "(b) $codec: we write and are killed, Kafka recovers"
     folder="$work/killed-$codec"
     killed "$folder" --compression "$codec"
-    kafka_is_content "$folder" --unclean
-    dumps_agree "$folder"
+    # A kill may tear the last write: Kafka then says that it cuts its beginning off.
+    kafka_recovers "$folder" 'invalid bytes at the end of\|Found invalid messages in log segment\|Corruption found in segment'
     step "(b) $codec: and we recover"
-    "$harness" verify --recover "$folder" >"$work/verify.txt" || { cat "$work/verify.txt" >&2; die "verify --recover $folder"; }
-    cat "$work/verify.txt"
-    kafka_is_content "$folder" ""
-    dumps_agree "$folder"
+    we_recover_the_same "$folder"
 
     step "(b) $codec: a run of the harness, Kafka reads"
     folder="$work/run-$codec"
@@ -165,15 +180,10 @@ done
 step "(b) we are killed with zeros written ahead, Kafka recovers all and nothing but the batches"
 folder="$work/prepared"
 killed "$folder" --prepare-bytes 1048576
-oracle check --unclean "$folder" >"$work/check.txt" 2>&1 && die "the oracle saw no zeros ahead"
 # A sound log to Kafka but for its zeros: it says that it cuts them off.
-grep '^FAULT' "$work/check.txt" | grep -v 'Found record size 0 smaller\|Found invalid messages in log segment\|Corruption found in segment' &&
-    die "the oracle's check --unclean $folder"
-grep -v '^note \|^FAULT' "$work/check.txt" | grep 'sha256=' >"$work/theirs.txt"
-"$harness" verify --recover "$folder" >"$work/verify.txt" || { cat "$work/verify.txt" >&2; die "verify --recover $folder"; }
-kafka_is_content "$folder" "" | tee "$work/ours.txt"
-cmp "$work/ours.txt" "$work/theirs.txt" || { cat "$work/theirs.txt" >&2; die "Kafka's recovery and ours differ"; }
-dumps_agree "$folder"
+kafka_recovers "$folder" 'Found record size 0 smaller\|Found invalid messages in log segment\|Corruption found in segment'
+grep -q 'Found record size 0 smaller' "$work/check.txt" || die "the oracle saw no zeros ahead"
+we_recover_the_same "$folder"
 
 step "(c) Kafka goes on with a folder of ours"
 folder="$work/shared"
