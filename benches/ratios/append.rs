@@ -6,7 +6,7 @@ use trunkline::{
     clock::SystemClock,
     commit::Strategy,
     io::Storage,
-    log::{LogConfig, LogDir, PartitionLog, UnrecoveredLog},
+    log::{CommitPoint, LogConfig, LogDir, PartitionLog, UnrecoveredLog},
     record::SealedBatch,
     types::{Durability, TopicName, TopicPartition},
 };
@@ -85,13 +85,19 @@ fn trunkline(folder: &Path, batch: Vec<u8>, batches: usize) -> impl FnMut() -> D
         }
         timed(|| {
             for _ in 0..batches {
-                let bytes = spare.take().expect("each append gives its buffer back");
-                let batch = SealedBatch::check(bytes).expect("a valid batch");
-                let appended = log.append(vec![batch], 0).expect("the disk has room");
-                spare = appended.buffers.into_iter().next();
+                append_again(&log, &mut spare);
             }
         })
     }
+}
+
+/// Checks the batch in `spare`, appends it and puts its buffer back; gives the log's end.
+pub(crate) fn append_again(log: &PartitionLog, spare: &mut Option<Vec<u8>>) -> CommitPoint {
+    let bytes = spare.take().expect("each append gives its buffer back");
+    let batch = SealedBatch::check(bytes).expect("a valid batch");
+    let appended = log.append(vec![batch], 0).expect("the disk has room");
+    *spare = appended.buffers.into_iter().next();
+    appended.end
 }
 
 /// A log whose acknowledgement says that it is in the page cache.

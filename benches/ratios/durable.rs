@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use trunkline::{record::SealedBatch, types::Durability};
+use trunkline::types::Durability;
 use trunkline_benches::{
     pairs::{Group, Work, timed},
     sealed,
 };
 
-use crate::append::log;
+use crate::append::{append_again, log};
 
 pub(crate) const NAME: &str = "durable, 1024 B x 16, 1 appender";
 
@@ -105,11 +105,8 @@ fn trunkline(folder: &Path, batch: Vec<u8>) -> impl FnMut() -> Duration + use<> 
         }
         timed(|| {
             for _ in 0..BATCHES {
-                let bytes = spare.take().expect("each append gives its buffer back");
-                let batch = SealedBatch::check(bytes).expect("a valid batch");
-                let appended = log.append(vec![batch], 0).expect("the disk has room");
-                log.commit(appended.end).expect("syncs");
-                spare = appended.buffers.into_iter().next();
+                let end = append_again(&log, &mut spare);
+                log.commit(end).expect("syncs");
             }
         })
     }

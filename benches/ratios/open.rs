@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-use trunkline::{Engine, EngineOptions, TopicConfig, record::SealedBatch, types::Durability};
+use trunkline::{Engine, EngineOptions, TopicConfig, types::Durability};
 use trunkline_benches::{
     pairs::{Group, Work, timed},
     sealed,
 };
+
+use crate::append::append_again;
 
 const SEGMENTS: u64 = 1000;
 const PARTITIONS: u32 = 5_000;
@@ -29,8 +31,7 @@ pub(crate) fn segments(folder: &Path) -> Group<'static> {
     let log = topic.partition(0).expect("it is here");
     let mut spare = Some(sealed(900, 1024));
     for _ in 0..SEGMENTS {
-        let batch = SealedBatch::check(spare.take().expect("given back")).expect("valid");
-        spare = log.append(vec![batch], 0).expect("room").buffers.into_iter().next();
+        append_again(log, &mut spare);
     }
     engine.close().expect("closes");
     group(SEGMENTS_NAME, &dir, Work { bytes: 0, units: SEGMENTS, unit: "segments" })

@@ -8,7 +8,7 @@ use std::{
 
 use trunkline::{
     log::{Isolation, PartitionLog},
-    record::{Batch, SealedBatch},
+    record::Batch,
 };
 use trunkline_benches::{
     mapped::map,
@@ -16,7 +16,7 @@ use trunkline_benches::{
     sealed,
 };
 
-use crate::append::written_log;
+use crate::append::{append_again, written_log};
 
 const BATCHES: usize = 8192;
 const RECORDS: usize = 16;
@@ -41,9 +41,7 @@ pub(crate) fn scanned(folder: &Path) -> (PartitionLog, PathBuf, Work) {
     let mut spare = Some(batch);
     // The last one begins the next segment.
     for _ in 0..=BATCHES {
-        let batch = SealedBatch::check(spare.take().expect("given back")).expect("valid");
-        let appended = log.append(vec![batch], 0).expect("the disk has room");
-        spare = appended.buffers.into_iter().next();
+        append_again(&log, &mut spare);
     }
     let path = folder.join("bench-0/00000000000000000000.log");
     (log, path, Work { bytes, units: BATCHES as u64, unit: "batches" })
