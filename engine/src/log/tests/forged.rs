@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::bench::{Bench, NOW_MS, ROOT, batch, one, partition, small};
 use crate::{
-    io::{Open, SyncKind},
+    io::{Loss, Open, SyncKind},
     log::{
         AppendError, Isolation, LogConfig,
         checkpoint::{
@@ -13,6 +13,7 @@ use crate::{
         },
         state::STATE_FILE,
     },
+    limits::BATCH_HEADER,
     record::{BatchBuilder, BatchHeader, BatchSettings, Encoder, NewRecord},
     segment::{SEALS_FILE, Suffix, file_path},
     types::{Durability, NO_EPOCH, Offset},
@@ -295,4 +296,22 @@ fn one_batch_of_a_later_term_takes_none_behind_it() {
         bench.append_each(10..12);
         assert_eq!(bench.kill().offsets_from(rotten + 1), (rotten + 1..12).collect::<Vec<_>>());
     }
+}
+
+/// A producers' snapshot behind it spares an open to look, so that it was read whole and refused later, as
+/// Kafka refuses it: what such a batch ended nobody can say, and without it transactions would hang.
+#[test]
+fn a_control_batch_that_does_not_say_what_it_ends_is_refused_where_the_producers_must_be_replayed() {
+    let mut bench = closed();
+    forge(&bench, 8, |header| header.attributes = header.attributes.with_control(true));
+    bench = bench.kill();
+    assert_eq!(bench.offsets(), (0..10).collect::<Vec<_>>(), "nobody had to look");
+    for name in bench.files(".snapshot") {
+        bench.storage().remove_file(&bench.log.path().join(name)).unwrap();
+    }
+    bench.storage().sync_dir(bench.log.path()).unwrap();
+    let text = bench.try_cut_power(Loss::Everything).err().unwrap().to_string();
+    let records = 3 * one() + BATCH_HEADER as u64;
+    let found = format!("00000000000000000005.log at byte {records}: control record key");
+    assert!(text.contains(&found), "{text}");
 }
