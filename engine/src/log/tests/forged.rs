@@ -6,6 +6,7 @@ use std::path::Path;
 use super::bench::{Bench, NOW_MS, ROOT, batch, one, partition, small};
 use crate::{
     io::{Loss, Open, SyncKind},
+    limits::BATCH_HEADER,
     log::{
         AppendError, Isolation, LogConfig,
         checkpoint::{
@@ -13,7 +14,6 @@ use crate::{
         },
         state::STATE_FILE,
     },
-    limits::BATCH_HEADER,
     record::{BatchBuilder, BatchHeader, BatchSettings, Encoder, NewRecord},
     segment::{SEALS_FILE, Suffix, file_path},
     types::{Durability, NO_EPOCH, Offset},
@@ -301,7 +301,8 @@ fn one_batch_of_a_later_term_takes_none_behind_it() {
 /// A producers' snapshot behind it spares an open to look, so that it was read whole and refused later, as
 /// Kafka refuses it: what such a batch ended nobody can say, and without it transactions would hang.
 #[test]
-fn a_control_batch_that_does_not_say_what_it_ends_is_refused_where_the_producers_must_be_replayed() {
+fn a_control_batch_that_does_not_say_what_it_ends_is_refused_where_the_producers_must_be_replayed()
+{
     let mut bench = closed();
     forge(&bench, 8, |header| header.attributes = header.attributes.with_control(true));
     bench = bench.kill();
