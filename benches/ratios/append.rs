@@ -107,10 +107,18 @@ pub(crate) fn written_log(folder: &Path, segment_bytes: u64) -> PartitionLog {
 
 pub(crate) fn log(folder: &Path, settings: impl FnOnce(LogConfig) -> LogConfig) -> PartitionLog {
     let dir = LogDir::open(&Storage::portable(), folder, Strategy::SyncEach).expect("opens");
-    let partition = TopicPartition::new(TopicName::new("bench").expect("valid"), 0);
+    log_in(&Arc::new(dir), 0, settings)
+}
+
+pub(crate) fn log_in(
+    dir: &Arc<LogDir>,
+    partition: u32,
+    settings: impl FnOnce(LogConfig) -> LogConfig,
+) -> PartitionLog {
+    let partition = TopicPartition::new(TopicName::new("bench").expect("valid"), partition);
     let config =
         LogConfig::default().file_delete_delay(Duration::ZERO).max_message_bytes(MAX_BATCH_BYTES);
     let clock = Arc::new(SystemClock::new());
-    let unrecovered = UnrecoveredLog::open(&Arc::new(dir), &partition, settings(config), clock);
+    let unrecovered = UnrecoveredLog::open(dir, &partition, settings(config), clock);
     unrecovered.expect("opens").recover().expect("recovers").0
 }

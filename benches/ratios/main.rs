@@ -8,6 +8,7 @@ use trunkline_benches::pairs::Group;
 mod append;
 mod durable;
 mod open;
+mod partitions;
 mod produce;
 mod scan;
 mod send;
@@ -52,6 +53,12 @@ fn main() {
     }
     if is_wanted(durable::NAME) {
         run(durable::NAME, durable::group(folder.path()));
+    }
+    for (partitions, rounds) in partitions::SIZES {
+        let name = partitions::name(partitions);
+        if is_wanted(&name) {
+            run(&name, partitions::group(partitions, rounds, folder.path()));
+        }
     }
     for (name, codec) in produce::names() {
         if is_wanted(&name) {

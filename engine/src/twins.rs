@@ -84,11 +84,19 @@ pub enum Twin {
     MemoryUnbounded,
     /// A durable log appends without regard to what is not synced.
     BacklogUnbounded,
+    /// Files are written back together, and the device's cache is not flushed.
+    FlushLeftOut,
+    /// A flush that failed is the failure of the file that it was asked of, not of all that relied on it.
+    FlushFailedForOne,
+    /// Space that was prepared and cut off again counts as prepared.
+    RoomOutlivesCut,
+    /// Space counts as prepared before a sync of its own has made length and blocks durable.
+    RoomBelievedUnsynced,
 }
 
 impl Twin {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::NoSyncOfLog,
         Self::DurableWhenWritten,
         Self::FailedSyncTriedAgain,
@@ -126,6 +134,10 @@ impl Twin {
         Self::BufferNotCleared,
         Self::MemoryUnbounded,
         Self::BacklogUnbounded,
+        Self::FlushLeftOut,
+        Self::FlushFailedForOne,
+        Self::RoomOutlivesCut,
+        Self::RoomBelievedUnsynced,
     ];
 
     /// Plants this bug in all that the calling thread does, in place of the one before.

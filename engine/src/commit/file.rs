@@ -2,12 +2,16 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Poll, Waker},
 };
 
 use super::watermark::{Reached, WaitError, Watermark, wake_all};
-use crate::{error::IoError, io::File, sync::Mutex};
+use crate::{
+    error::IoError,
+    io::{File, Overwritten},
+    sync::Mutex,
+};
 
 /// A file that is appended to, with the ends of its written and of its durable bytes.
 ///
@@ -19,6 +23,8 @@ pub struct CommitFile {
     durable: Watermark,
     /// Guards `durable` too: it is raised and reset only under this lock.
     state: Mutex<State>,
+    /// The device on which bytes of the file are overwritten in place, once somebody asked.
+    in_place_on: OnceLock<Option<u64>>,
 }
 
 #[derive(Debug)]
@@ -28,6 +34,18 @@ struct State {
     generation: u64,
     /// Whether somebody syncs this file now.
     led: bool,
+    room: Room,
+}
+
+/// Space of the file behind its durable bytes.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// Bytes before this one were written, with zeros or with what was appended.
+    end: u64,
+    /// Bytes before this one were so when a sync began that succeeded: length and blocks are durable.
+    durable: u64,
+    /// Counts cuts: a sync that began before one says nothing about room made after it.
+    cuts: u64,
 }
 
 /// What a sync that begins now will have made durable when it succeeds.
@@ -35,6 +53,9 @@ struct State {
 pub(super) struct SyncTarget {
     end: u64,
     generation: u64,
+    room: Room,
+    /// First byte that was not durable.
+    start: u64,
 }
 
 /// Why bytes did not become durable.
@@ -68,8 +89,10 @@ impl From<CommitError> for IoError {
 impl CommitFile {
     /// `file`, whose first `durable` bytes are written and durable.
     pub fn new(file: File, durable: u64) -> Arc<Self> {
-        let state = State { written: durable, generation: 0, led: false };
-        Arc::new(Self { file, durable: Watermark::new(durable as i64), state: Mutex::new(state) })
+        let room = Room { end: durable, durable, cuts: 0 };
+        let state = Mutex::new(State { written: durable, generation: 0, led: false, room });
+        let (durable, in_place_on) = (Watermark::new(durable as i64), OnceLock::new());
+        Arc::new(Self { file, durable, state, in_place_on })
     }
 
     /// The file.
@@ -85,6 +108,13 @@ impl CommitFile {
         let mut state = self.state.lock();
         assert!(end >= state.written, "written end went back from {} to {end}", state.written);
         state.written = end;
+        state.room.end = state.room.end.max(end);
+    }
+
+    /// The file's bytes reach to `end`: behind those that are appended zeros were written, which they will
+    /// overwrite, or such zeros were cut off. The next sync makes that space durable.
+    pub fn room(&self, end: u64) {
+        self.state.lock().room.reaches(end);
     }
 
     /// End of the written bytes.
@@ -118,6 +148,7 @@ impl CommitFile {
         assert!(end <= state.written, "cut to {end}, beyond the written end {}", state.written);
         state.written = end;
         state.generation += 1;
+        state.room.reaches(end);
         self.durable.reset_quietly(end as i64)
     }
 
@@ -142,17 +173,39 @@ impl CommitFile {
             return None;
         }
         state.led = true;
-        Some(SyncTarget { end: state.written, generation: state.generation })
+        let State { written: end, generation, room, .. } = *state;
+        Some(SyncTarget { end, generation, room, start: self.durable_end() })
+    }
+
+    /// The bytes that a sync is to make durable, where all of them lie in space that is durable: what of them
+    /// the device lacks are bytes alone.
+    pub(super) fn overwritten(&self, target: &SyncTarget) -> Option<Overwritten> {
+        let range = target.start..target.end;
+        let is_room = !range.is_empty() && range.end <= target.room.durable;
+        let device = is_room.then(|| self.in_place_on()).flatten()?;
+        Some(Overwritten { device, range })
+    }
+
+    fn in_place_on(&self) -> Option<u64> {
+        *self.in_place_on.get_or_init(|| {
+            self.file.in_place_on().unwrap_or_else(|error| {
+                tracing::debug!(%error, "each sync is one of its own");
+                None
+            })
+        })
     }
 
     pub(super) fn is_led(&self) -> bool {
         self.state.lock().led
     }
 
-    /// A sync that began at `target` succeeded. Nothing rises when the file was cut meanwhile: bytes
-    /// below `target` may have been written anew since.
-    pub(super) fn synced(&self, target: SyncTarget) {
-        let state = self.state.lock();
+    /// A sync that began at `target` succeeded; `is_whole` where it was one of this file. Nothing rises when
+    /// the file was cut meanwhile: bytes below `target` may have been written anew since.
+    pub(super) fn synced(&self, target: SyncTarget, is_whole: bool) {
+        let mut state = self.state.lock();
+        if is_whole || twin!(RoomBelievedUnsynced) {
+            state.room.synced(target.room);
+        }
         if state.generation != target.generation && !race!(GenerationIgnored) {
             return;
         }
@@ -184,6 +237,26 @@ impl CommitFile {
             WaitError::Truncated | WaitError::Closed => {
                 CommitError::Truncated { path: self.file.path().into(), end }
             }
+        }
+    }
+}
+
+impl Room {
+    fn reaches(&mut self, end: u64) {
+        if end < self.end && !twin!(RoomOutlivesCut) {
+            self.durable = self.durable.min(end);
+            self.cuts += 1;
+        }
+        self.end = end;
+        if twin!(RoomBelievedUnsynced) {
+            self.durable = end;
+        }
+    }
+
+    /// A sync succeeded that began when the room was so.
+    fn synced(&mut self, then: Self) {
+        if self.cuts == then.cuts {
+            self.durable = self.durable.max(then.end);
         }
     }
 }

@@ -7,11 +7,7 @@ use super::{
     file::{CommitError, CommitFile, Enlisted, SyncTarget},
     parking::{park_until, thread_waker},
 };
-use crate::{
-    io::{File, Storage, SyncKind},
-    metrics::Counter,
-    sync::Mutex,
-};
+use crate::{io::Storage, metrics::Counter, sync::Mutex};
 
 /// How many files are made durable at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,12 +15,14 @@ use crate::{
 pub enum Strategy {
     /// One fdatasync a file, all submitted together. Assumes of the disk: a successful fdatasync means
     /// that the file's bytes, and its length, are on the device. An error belongs to its file.
-    ///
-    /// Later strategies (parallel direct writes and one flush, one syncfs) stand here when a
-    /// measurement chose them, each with its assumption and with the reach of its errors: the file
-    /// that failed, or the whole log dir where that can't be known.
-    #[default]
     SyncEach,
+    /// As [`Strategy::SyncEach`], but of many files that are committed at once, those whose new bytes lie in
+    /// space that was prepared durably are written back side by side, and one fdatasync flushes the device's
+    /// cache for all of them: a round costs one flush, not one a file. Where the file system is not known
+    /// to overwrite in place (only ext4 is) every file is synced by itself. Assumes that an fdatasync
+    /// flushes the device's cache whole; where it fails, that is the failure of every file of its round.
+    #[default]
+    FlushOnce,
 }
 
 /// Counts of a [`GroupCommit`].
@@ -36,6 +34,8 @@ pub struct CommitMetrics {
     pub rounds: Counter,
     /// Files synced, failed syncs included.
     pub syncs: Counter,
+    /// Of these, files that were written back, and shared one flush with others.
+    pub flushed_together: Counter,
     /// Targets (a file and an end) that became durable. `served / syncs`: waiters served by a sync.
     pub served: Counter,
 }
@@ -180,20 +180,27 @@ impl Round<'_> {
         let metrics = &self.group.metrics;
         metrics.rounds.add(1);
         metrics.syncs.add(self.files.len() as u64);
-        let results = match self.group.strategy {
-            Strategy::SyncEach => {
-                let files: Vec<File> =
-                    self.files.iter().map(|(file, _)| file.file().clone()).collect();
-                if twin!(NoSyncOfLog) {
-                    files.iter().map(|_| Ok(())).collect()
-                } else {
-                    self.group.storage.sync_all(&files, SyncKind::Data)
-                }
-            }
+        let is_together = self.group.strategy == Strategy::FlushOnce && self.files.len() > 1;
+        let files: Vec<_> = self
+            .files
+            .iter()
+            .map(|(file, target)| {
+                let overwritten = is_together.then(|| file.overwritten(target)).flatten();
+                (file.file().clone(), overwritten)
+            })
+            .collect();
+        let overwritten = files.iter().filter(|(_, overwritten)| overwritten.is_some()).count();
+        metrics.flushed_together.add(overwritten as u64);
+        let results = if twin!(NoSyncOfLog) {
+            files.iter().map(|_| Ok(())).collect()
+        } else {
+            self.group.storage.sync_together(&files)
         };
-        for ((file, target), result) in self.files.iter().zip(results) {
+        for (((file, target), (_, overwritten)), result) in
+            self.files.iter().zip(&files).zip(results)
+        {
             match result {
-                Ok(()) => file.synced(*target),
+                Ok(()) => file.synced(*target, overwritten.is_none()),
                 Err(error) => file.failed(error),
             }
         }

@@ -32,6 +32,7 @@ pub enum Verb {
     SyncDir,
     Lock,
     FreeBytes,
+    WriteBack,
 }
 
 impl Verb {
@@ -39,6 +40,7 @@ impl Verb {
     fn changes(self) -> bool {
         use Verb::{
             Allocate, CreateDir, Open, RemoveDir, RemoveFile, Rename, SetLen, Sync, SyncDir, Write,
+            WriteBack,
         };
         matches!(
             self,
@@ -51,6 +53,7 @@ impl Verb {
                 | RemoveFile
                 | RemoveDir
                 | SyncDir
+                | WriteBack
         )
     }
 }
@@ -106,7 +109,7 @@ impl Fault {
     pub fn fits(self, verb: Verb) -> bool {
         use Verb::{
             Allocate, CreateDir, List, Lock, Open, Read, RemoveFile, Rename, SetLen, Sync, SyncDir,
-            Write,
+            Write, WriteBack,
         };
         match self {
             Self::Io | Self::Interrupted | Self::Again | Self::Slow(_) => true,
@@ -121,12 +124,13 @@ impl Fault {
                     | SetLen
                     | Sync
                     | SyncDir
+                    | WriteBack
                     | RemoveFile
                     | Lock
             ),
             Self::TooManyFiles => matches!(verb, Open | List | SyncDir | Lock),
             Self::Short | Self::Misdirected => verb == Write,
-            Self::ShortThenIo => matches!(verb, Write | Sync),
+            Self::ShortThenIo => matches!(verb, Write | Sync | WriteBack),
             Self::Lost => verb.changes() && verb != Open,
             Self::Flipped => matches!(verb, Read | Write),
         }
@@ -143,7 +147,7 @@ impl Fault {
     pub fn is_transient(self, verb: Verb) -> bool {
         match self {
             Self::NoSpace | Self::Again | Self::Interrupted => {
-                !matches!(verb, Verb::Sync | Verb::SyncDir)
+                !matches!(verb, Verb::Sync | Verb::SyncDir | Verb::WriteBack)
             }
             Self::TooManyFiles => verb != Verb::SyncDir,
             Self::Short | Self::Slow(_) => true,
@@ -360,7 +364,8 @@ impl FaultyDisk {
         if let (Fault::Slow(time), Some(clock)) = (fault, &state.clock) {
             clock.advance(time);
         }
-        let is_below = verb == Verb::Sync && fault == Fault::Io; // where the bytes are lost
+        let is_sync = matches!(verb, Verb::Sync | Verb::WriteBack);
+        let is_below = is_sync && fault == Fault::Io; // where the bytes are lost
         let error = fault.error().filter(|_| !is_below);
         error.map_or(Ok(Some(Strike { fault, call, trace })), Err)
     }
@@ -427,20 +432,20 @@ impl FaultyDisk {
         completion
     }
 
-    fn sync(&self, file: Handle, kind: super::SyncKind) -> Completion {
-        let given = [&number(&file).to_be_bytes()[..], &[kind as u8]];
-        let result = match self.call(Verb::Sync, &given) {
+    /// A sync or a write-back of `file`.
+    fn sync(&self, verb: Verb, file: &Handle, given: &[&[u8]], operation: Operation) -> Completion {
+        let result = match self.call(verb, given) {
             Err(error) => Err(error),
-            Ok(None) => return self.below_one(Operation::Sync { file, kind }),
+            Ok(None) => return self.below_one(operation),
             Ok(Some(Strike { fault: Fault::Lost, .. })) => Ok(0),
             Ok(Some(Strike { fault: Fault::Io, .. })) => {
-                self.disk.lose_unsynced(&file, None).and(Err(Errno::IO.into()))
+                self.disk.lose_unsynced(file, None).and(Err(Errno::IO.into()))
             }
             Ok(Some(Strike { fault: Fault::ShortThenIo, trace, .. })) => {
-                self.disk.lose_unsynced(&file, Some(trace)).and(Err(Errno::IO.into()))
+                self.disk.lose_unsynced(file, Some(trace)).and(Err(Errno::IO.into()))
             }
             Ok(Some(Strike { fault, .. })) => {
-                let done = self.below_one(Operation::Sync { file, kind });
+                let done = self.below_one(operation);
                 match fault {
                     Fault::DoneThenIo => done.result.and(Err(Errno::IO.into())),
                     _ => done.result,
@@ -489,7 +494,16 @@ impl Disk for FaultyDisk {
                 let error = io::Error::other("not synced: a write before it failed");
                 Completion { result: Err(error), buffers: Vec::new() }
             }
-            Operation::Sync { file, kind } => self.sync(file, kind),
+            Operation::Sync { ref file, kind } => {
+                let file = file.clone();
+                let given = [&number(&file).to_be_bytes()[..], &[kind as u8]];
+                self.sync(Verb::Sync, &file, &given, operation)
+            }
+            Operation::WriteBack { ref file, position, len } => {
+                let file = file.clone();
+                let given = [number(&file), position, len].map(u64::to_be_bytes).concat();
+                self.sync(Verb::WriteBack, &file, &[&given], operation)
+            }
         };
         Pending::completed(operations.into_iter().map(perform).collect())
     }
@@ -507,6 +521,10 @@ impl Disk for FaultyDisk {
     fn allocate(&self, file: &Handle, len: u64) -> io::Result<()> {
         let given = [number(file), len].map(u64::to_be_bytes).concat();
         self.or_lost(Verb::Allocate, &[&given], |disk| disk.allocate(file, len))
+    }
+
+    fn in_place_on(&self, file: &Handle) -> io::Result<Option<u64>> {
+        self.disk.in_place_on(file)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

@@ -33,10 +33,12 @@ const AMPLE: u64 = 1 << 40;
 /// Stricter than any real file system, so that a missing sync shows:
 /// - bytes, lengths and allocations of a file are durable after a sync of that file; before, a power cut
 ///   keeps none of them, or any pages or sectors, each as it was at a time of its own ([`Loss`]);
+/// - bytes that are written back ([`Operation::WriteBack`]) wait in the device's cache for the next sync of any
+///   file; those of a block that is not durably the file's stay out of it;
 /// - names (creation, rename, removal) are durable after [`Disk::sync_dir`] of their folder, a folder's
 ///   own name after one of its parent; a file whose name was never synced vanishes whole, a rename not
 ///   synced is undone, a removal not synced comes back;
-/// - a failed sync loses the bytes for good, and the next one says nothing of it, as on Linux: reads
+/// - a failed sync loses the bytes for good, and what the device had in its cache, and the next one says nothing of it, as on Linux: reads
 ///   still show them, from the page cache; only [`Open::Direct`] shows what the device has.
 ///
 /// A full disk, single EIOs and syncs that lie are set by methods; a [`FaultyDisk`](super::FaultyDisk) above
@@ -124,6 +126,7 @@ impl ForgetfulDisk {
             lies: false,
             maps: false,
             mapped: Vec::new(),
+            cached: Vec::new(),
             failing_read: 0,
             failing_write: 0,
             failing_sync: 0,
@@ -193,7 +196,7 @@ impl ForgetfulDisk {
         self.0.lock().failing_write = nth;
     }
 
-    /// Fault: the `nth` sync from now on (1: the next), of a file or a folder, fails with EIO. What it
+    /// Fault: the `nth` sync or write-back from now on (1: the next), of a file or a folder, fails with EIO. What it
     /// was to make durable never will be, although reads show it; names wait for the next sync.
     pub fn fail_sync(&self, nth: u64) {
         self.0.lock().failing_sync = nth;
@@ -232,8 +235,7 @@ impl ForgetfulDisk {
     pub(super) fn lose_unsynced(&self, file: &Handle, some: Option<u64>) -> io::Result<()> {
         let mut state = self.change()?;
         let node = state.opened(file)?.node;
-        state.tree.file_mut(node)?.content.fail_sync(some.map(Rng::with_seed));
-        Ok(())
+        state.fail_sync(node, some.map(Rng::with_seed))
     }
 
     fn from_state(state: State) -> Self {
@@ -321,6 +323,10 @@ impl Disk for ForgetfulDisk {
         }
         state.free -= growth;
         Ok(())
+    }
+
+    fn in_place_on(&self, file: &Handle) -> io::Result<Option<u64>> {
+        self.on()?.opened(file).map(|_| Some(0))
     }
 
     fn map(&self, file: &Handle) -> io::Result<Option<Arc<Map>>> {

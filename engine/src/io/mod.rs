@@ -8,9 +8,11 @@
 //! EINTR never latch; reads go on.
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt,
     io::{self, ErrorKind},
+    ops::Range,
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -22,6 +24,7 @@ mod faulty;
 mod forgetful;
 mod map;
 mod portable;
+mod write_back;
 
 #[cfg(any(test, feature = "sim"))]
 pub use faulty::{Fault, FaultyDisk, Verb};
@@ -106,14 +109,26 @@ pub enum Operation {
         /// How much.
         kind: SyncKind,
     },
+    /// Brings bytes that stand in the file to its device, which may hold them in a cache of its own: they are
+    /// durable once a sync of *any* file of that device, begun later, has succeeded. That holds for bytes
+    /// that are overwritten in place ([`Disk::in_place_on`]) where the file's length and blocks have been
+    /// durable before. A failure says as little of what the device has as that of a sync does.
+    WriteBack {
+        /// The file.
+        file: Handle,
+        /// First byte.
+        position: u64,
+        /// Number of bytes.
+        len: u64,
+    },
 }
 
 /// The end of an [`Operation`], in the order of the submission, with its buffers back.
 #[derive(Debug)]
 pub struct Completion {
-    /// Bytes read or written (0 for a sync). A write that fails may have written a part.
+    /// Bytes read or written (0 for a sync or a write-back). A write that fails may have written a part.
     pub result: io::Result<usize>,
-    /// The buffers of the operation: one for a read, all for a write, none for a sync.
+    /// The buffers of the operation: one for a read, all for a write, none for the others.
     pub buffers: Vec<Vec<u8>>,
 }
 
@@ -183,6 +198,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn set_len(&self, file: &Handle, len: u64) -> io::Result<()>;
     /// Reserves blocks for the first `len` bytes; the length becomes at least `len`, new bytes are 0.
     fn allocate(&self, file: &Handle, len: u64) -> io::Result<()>;
+    /// The device (a number) on which bytes of the file stay where they are when they are overwritten, so
+    /// that an [`Operation::WriteBack`] and a sync of another file of that device make them durable. `None`
+    /// where it is not known that they do.
+    fn in_place_on(&self, _file: &Handle) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
     /// Maps the bytes that a file has now, to be read without a copy; `None` where it has none, or where
     /// this backend or the system does not map. What is mapped must not be overwritten.
     fn map(&self, _file: &Handle) -> io::Result<Option<Arc<Map>>> {
@@ -389,6 +410,63 @@ impl Storage {
         }
         files.iter().map(File::check_latch).collect()
     }
+
+    /// Syncs many files. Those of which bytes alone were overwritten are written back, and one sync a device
+    /// flushes its cache for all of them ([`Operation::WriteBack`]). One result a file, in order. Where
+    /// that sync fails none of those files is to be trusted, and all are latched.
+    pub fn sync_together(&self, files: &[(File, Option<Overwritten>)]) -> Vec<Result<(), IoError>> {
+        let (mut devices, mut apart) = (BTreeMap::<u64, Vec<_>>::new(), Vec::new());
+        for (file, overwritten) in files.iter().filter(|(file, _)| file.failure().is_none()) {
+            match overwritten {
+                Some(Overwritten { device, range }) => {
+                    devices.entry(*device).or_default().push((file, range.clone()));
+                }
+                None => apart.push(file.clone()),
+            }
+        }
+        // Its own sync writes a single file back as well.
+        let alone = devices.extract_if(.., |_, files| files.len() == 1);
+        apart.extend(alone.flat_map(|(_, files)| files).map(|(file, _)| file.clone()));
+        let devices: Vec<_> = devices.into_values().collect();
+        self.write_back(&devices.concat());
+        let sound =
+            |(file, _): &(&File, Range<u64>)| file.failure().is_none().then(|| (*file).clone());
+        let carriers: Vec<Option<File>> =
+            devices.iter().map(|files| files.iter().find_map(sound)).collect();
+        let flushed = carriers.iter().flatten().filter(|_| !twin!(FlushLeftOut));
+        self.sync_all(&apart.iter().chain(flushed).cloned().collect::<Vec<_>>(), SyncKind::Data);
+        for (files, carrier) in devices.iter().zip(&carriers) {
+            let Some(failure) = carrier.as_ref().and_then(File::failure) else { continue };
+            for (file, _) in files.iter().filter(|_| !twin!(FlushFailedForOne)) {
+                file.latch(failure.duplicate());
+            }
+        }
+        files.iter().map(|(file, _)| file.check_latch()).collect()
+    }
+
+    fn write_back(&self, files: &[(&File, Range<u64>)]) {
+        let operation = |(file, range): &(&File, Range<u64>)| Operation::WriteBack {
+            file: file.state.handle.clone(),
+            position: range.start,
+            len: range.end - range.start,
+        };
+        let completions = self.0.submit(files.iter().map(operation).collect()).wait();
+        for ((file, range), completion) in files.iter().zip(completions) {
+            if let Err(error) = completion.result {
+                file.latch(IoError::at("write back", &file.state.path, range.start, error));
+            }
+        }
+    }
+}
+
+/// Bytes of a file that were overwritten where length and blocks are durable, on a device that keeps them in
+/// their place ([`Disk::in_place_on`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overwritten {
+    /// The device.
+    pub device: u64,
+    /// Positions in the file.
+    pub range: Range<u64>,
 }
 
 /// The folder that holds `path`; `.` for a bare name.
@@ -441,6 +519,12 @@ impl File {
     /// overwritten.
     pub fn map(&self) -> Result<Option<Arc<Map>>, IoError> {
         self.disk.map(&self.state.handle).map_err(|error| self.error("map", error))
+    }
+
+    /// The device on which bytes of the file are overwritten in place ([`Disk::in_place_on`]).
+    pub fn in_place_on(&self) -> Result<Option<u64>, IoError> {
+        let answer = self.disk.in_place_on(&self.state.handle);
+        answer.map_err(|error| self.error("stat", error))
     }
 
     /// Whether somebody in this process holds a [`Map`] of the file.

@@ -17,7 +17,9 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Completion, Disk, Entry, Handle, Lock, Map, Open, Operation, Pending, SyncKind, map};
+use super::{
+    Completion, Disk, Entry, Handle, Lock, Map, Open, Operation, Pending, SyncKind, map, write_back,
+};
 
 /// Buffers that one pwritev takes (Linux: `UIO_MAXIOV` 1024).
 const MAX_SLICES: usize = 1024;
@@ -64,6 +66,7 @@ impl Disk for PortableDisk {
     }
 
     fn submit(&self, operations: Vec<Operation>) -> Pending {
+        write_back::start(&operations);
         let mut failed: Vec<Arc<fs::File>> = Vec::new();
         Pending::completed(
             operations.into_iter().map(|operation| perform(operation, &mut failed)).collect(),
@@ -108,6 +111,10 @@ impl Disk for PortableDisk {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             other => Ok(other?),
         }
+    }
+
+    fn in_place_on(&self, file: &Handle) -> io::Result<Option<u64>> {
+        write_back::in_place_on(os(file)?)
     }
 
     fn map(&self, file: &Handle) -> io::Result<Option<Arc<Map>>> {
@@ -172,7 +179,7 @@ impl Disk for PortableDisk {
     }
 }
 
-fn os(handle: &Handle) -> io::Result<&Arc<fs::File>> {
+pub(super) fn os(handle: &Handle) -> io::Result<&Arc<fs::File>> {
     match handle {
         Handle::Os(file) | Handle::Direct(file) => Ok(file),
         Handle::Simulated(_) => {
@@ -215,6 +222,10 @@ fn perform(operation: Operation, failed: &mut Vec<Arc<fs::File>>) -> Completion 
                 sync(file, kind).map(|()| 0)
             });
             Completion { result, buffers: Vec::new() }
+        }
+        Operation::WriteBack { file, position, len } => {
+            let result = os(&file).and_then(|file| write_back::finish(file, position, len));
+            Completion { result: result.map(|()| 0), buffers: Vec::new() }
         }
     }
 }

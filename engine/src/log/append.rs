@@ -205,7 +205,9 @@ impl PartitionLog {
         self.make_way(writer, bytes as u64)?;
         let before = self.note_epochs(batches)?;
         let (count, records) = (batches.len(), end - first.base_offset);
-        let buffers = writer.active.append(batches).inspect_err(|_| {
+        let appended = writer.active.append(batches);
+        writer.active.take_room().into_iter().for_each(|end| writer.file.room(end));
+        let buffers = appended.inspect_err(|_| {
             // A term that began with these batches has not begun: others of it may stand elsewhere. (The file
             // says so until the next change; a recovery holds it against the log.)
             self.epochs.store(before);

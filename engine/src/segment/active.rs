@@ -1,6 +1,6 @@
 //! The segment that is appended to. One owner, `&mut self`; readers share its [`Segment`].
 
-use std::{io::ErrorKind, path::Path, sync::Arc};
+use std::{io::ErrorKind, mem, path::Path, sync::Arc};
 
 use super::{
     AbortedTransaction, Segment, SegmentError, SegmentOptions, Suffix, TxnIndex,
@@ -55,6 +55,8 @@ pub struct ActiveSegment {
     tail: Tail,
     /// Byte up to which the file was written with zeros ahead, as far as is known.
     prepared: u64,
+    /// Where the file ended each time that zeros were written behind the batches, or cut off.
+    room: Vec<u64>,
 }
 
 /// What space is prepared by, in bytes: a block of the file system, as a rule.
@@ -139,6 +141,7 @@ impl ActiveSegment {
             first_timestamp,
             tail: Tail::Exact,
             prepared: 0,
+            room: Vec::new(),
         };
         active.trim_transactions()?;
         Ok(active)
@@ -244,6 +247,10 @@ impl ActiveSegment {
     /// them for what they are.
     fn prepare(&mut self, len: u64) {
         let ahead = len.min(self.segment.options().prepare_bytes);
+        // Half of it to all of it, by the segment's name: many that are appended to in step would all prepare
+        // in one round, which then takes as long as all of their zeros do.
+        let name = crc32c::crc32c(self.segment.path().as_os_str().as_encoded_bytes());
+        let ahead = ahead - ahead * u64::from(name >> 24) / 512;
         let end = (len + ahead).next_multiple_of(BLOCK).min(i32::MAX as u64);
         if ahead == 0 || end <= len {
             return;
@@ -251,9 +258,16 @@ impl ActiveSegment {
         // Tried once, whatever comes of it: an append that finds nothing prepared makes its own room.
         self.prepared = end;
         self.tail = Tail::Reserved;
-        if let Err(error) = self.file.write_at(len, vec![0; (end - len) as usize]) {
-            tracing::debug!(%error, "no space is prepared");
+        match self.file.write_at(len, vec![0; (end - len) as usize]) {
+            Ok(_) => self.room.push(end),
+            Err(error) => tracing::debug!(%error, "no space is prepared"),
         }
+    }
+
+    /// Where the file ended each time that space was prepared or cut off since this was last asked: what
+    /// `commit::CommitFile::room` is to be told.
+    pub fn take_room(&mut self) -> Vec<u64> {
+        mem::take(&mut self.room)
     }
 
     /// Gives the offset behind the last batch.
@@ -434,6 +448,7 @@ impl ActiveSegment {
             self.file.set_len(self.len())?;
             self.tail = Tail::Exact;
             self.prepared = 0;
+            self.room.push(self.len());
         }
         Ok(())
     }

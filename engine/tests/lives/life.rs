@@ -90,6 +90,7 @@ pub(crate) struct Life {
     /// A change is under way or stopped half-way: what the log holds is not known.
     changing: bool,
     clock: Arc<ManualClock>,
+    strategy: Strategy,
     encoder: Encoder,
     partitions: Vec<Partition>,
     /// While the folder is open.
@@ -138,6 +139,7 @@ impl Life {
             faulty: None,
             changing: false,
             clock: Arc::new(ManualClock::new(1_700_000_000_000)),
+            strategy: Strategy::SyncEach,
             encoder: Encoder::new(),
             partitions: (0..count).map(|number| partition(number, &mut rng)).collect(),
             dir: None,
@@ -162,8 +164,9 @@ impl Life {
         self
     }
 
-    /// Its durable logs write zeros ahead of their batches.
+    /// Its durable logs write zeros ahead of their batches, and share flushes over them.
     pub(crate) fn with_prepared_space(mut self) -> Self {
+        self.strategy = Strategy::FlushOnce;
         for partition in &mut self.partitions {
             partition.config.prepare_bytes = 6000;
         }
@@ -268,6 +271,7 @@ impl Life {
             faulty: None,
             changing: false,
             clock: self.clock.clone(),
+            strategy: self.strategy,
             encoder: Encoder::new(),
             partitions: self.partitions.clone(),
             dir: None,
@@ -307,7 +311,7 @@ impl Life {
     /// The disk lied: what can be read at all is right.
     fn check_honest(&self) -> Result<(), String> {
         let storage = self.disk.storage();
-        let Ok(dir) = LogDir::open(&storage, Path::new(ROOT), Strategy::SyncEach) else {
+        let Ok(dir) = LogDir::open(&storage, Path::new(ROOT), self.strategy) else {
             return Ok(());
         };
         let dir = Arc::new(dir);
@@ -379,7 +383,7 @@ impl Life {
 
     fn open(&mut self) -> Result<(), Stop> {
         let storage = self.storage();
-        let dir = LogDir::open(&storage, Path::new(ROOT), Strategy::SyncEach);
+        let dir = LogDir::open(&storage, Path::new(ROOT), self.strategy);
         let dir = Arc::new(self.settle(dir)?);
         self.opened_clean = true;
         if let Some(damaged) = dir.damaged().first().filter(|_| !self.may_find_damage()) {

@@ -27,7 +27,7 @@ const AT_ONCE: u64 = 50;
 
 /// Each story, and the bugs that it must catch, with words of how they show: those that make its mistake, and by
 /// that mistake.
-const PAIRS: [(&str, &[(Twin, &str)]); 23] = [
+const PAIRS: [(&str, &[(Twin, &str)]); 25] = [
     ("an index names other batches", &[(Twin::IndexBelieved, "base offset: expected 1, found 2")]),
     (
         "the index reaches the device before the log",
@@ -65,6 +65,14 @@ const PAIRS: [(&str, &[(Twin, &str)]); 23] = [
         &[(Twin::FailedSyncTriedAgain, "acknowledged"), (Twin::NewSegmentNotSynced, "lost")],
     ),
     ("a sync fails and the next one succeeds", &[(Twin::FailedSyncTriedAgain, "acknowledged")]),
+    (
+        "a flush for many files fails",
+        &[(Twin::FlushFailedForOne, "acknowledged"), (Twin::FlushLeftOut, "4 operations")],
+    ),
+    (
+        "prepared space is cut off",
+        &[(Twin::RoomOutlivesCut, "lost"), (Twin::RoomBelievedUnsynced, "lost")],
+    ),
     ("a device is slow and records keep coming", &[(Twin::MemoryUnbounded, "16384 are allowed")]),
     ("a device is slow and a log keeps appending", &[(Twin::BacklogUnbounded, "none is durable")]),
     (
@@ -102,6 +110,19 @@ const PAIRS: [(&str, &[(Twin, &str)]); 23] = [
 
 /// Bugs that show in what is allocated, which this test does not see.
 const ELSEWHERE: [Twin; 2] = [Twin::LengthBelieved, Twin::CountBelieved];
+
+/// Bugs that show where space is prepared and many files share a flush.
+const OVER_PREPARED_SPACE: [Twin; 4] = [
+    Twin::FlushLeftOut,
+    Twin::FlushFailedForOne,
+    Twin::RoomOutlivesCut,
+    Twin::RoomBelievedUnsynced,
+];
+
+fn life(twin: Twin, seed: u64) -> Life {
+    let life = Life::new(seed);
+    if OVER_PREPARED_SPACE.contains(&twin) { life.with_prepared_space() } else { life }
+}
 
 fn stories() -> impl Iterator<Item = Story> {
     directed::ALL.into_iter().chain([directed::HEAVY])
@@ -158,7 +179,7 @@ fn caught(twin: Twin) -> Option<String> {
     for first in (0..number("TRUNKLINE_TWIN_LIVES").unwrap_or(LIVES)).step_by(AT_ONCE as usize) {
         let (_, failures) = over_seeds(first..first + AT_ONCE, |seed| {
             twin.plant();
-            let outcome = Life::new(seed).run(5);
+            let outcome = life(twin, seed).run(5);
             Twin::uproot();
             outcome
         });
@@ -167,7 +188,7 @@ fn caught(twin: Twin) -> Option<String> {
         }
     }
     for seed in 0..FAULT_LIVES {
-        let (disk, _) = Life::new(seed).run_with_fault(STEPS, 0, Fault::Io, None).unwrap();
+        let (disk, _) = life(twin, seed).run_with_fault(STEPS, 0, Fault::Io, None).unwrap();
         let calls: Vec<(u64, Fault)> = (1..)
             .zip(disk.verbs())
             .flat_map(|(call, verb)| {
@@ -177,7 +198,7 @@ fn caught(twin: Twin) -> Option<String> {
         let (_, failures) = over_seeds(0..calls.len() as u64, |place| {
             let (call, fault) = calls[place as usize];
             twin.plant();
-            let outcome = Life::new(seed).run_with_fault(STEPS, call, fault, None).map(drop);
+            let outcome = life(twin, seed).run_with_fault(STEPS, call, fault, None).map(drop);
             Twin::uproot();
             outcome
         });

@@ -13,7 +13,7 @@ use fastrand::Rng;
 use super::*;
 use crate::{
     error::IoError,
-    io::{Disk, Entry, ForgetfulDisk, Handle, Lock, Loss, Open, Operation, Pending},
+    io::{Disk, Entry, ForgetfulDisk, Handle, Lock, Loss, Open, Operation, Pending, SyncKind},
 };
 
 type Target = (Arc<CommitFile>, u64);

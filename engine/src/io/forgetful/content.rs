@@ -20,6 +20,11 @@ pub(super) struct Content {
     now: Image,
     durable: Image,
     unsynced: Vec<Change>,
+    /// Pages that the device was given, as it has them in its cache, with the number of changes that are in
+    /// them.
+    cached: BTreeMap<u64, (Arc<[u8; PAGE as usize]>, usize)>,
+    /// Pages that a flush made durable before their file was synced: so many changes no longer count there.
+    flushed: BTreeMap<u64, usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +89,46 @@ impl Content {
     /// Everything is on the device. Costs what was unsynced, not what the file holds.
     pub(super) fn sync(&mut self) {
         write_back(&std::mem::take(&mut self.unsynced), &self.now, &mut self.durable);
+        self.cached.clear();
+        self.flushed.clear();
+    }
+
+    /// The pages of some bytes go to the device's cache. Those of a block that the file does not durably have
+    /// (it was never written, or cut off) stay behind: where they lie is metadata, which a sync brings.
+    pub(super) fn write_back(&mut self, position: u64, len: u64) {
+        let end = position.saturating_add(len).min(self.durable.len);
+        for page in position / PAGE..end.div_ceil(PAGE) {
+            let is_there = self.durable.pages.contains_key(&page);
+            let is_cut = |change: &Change| {
+                matches!(change.what, What::Cut) && change.len < (page + 1) * PAGE
+            };
+            let changes = self.unsynced.len();
+            if let Some(bytes) = self.now.pages.get(&page)
+                && is_there
+                && !self.unsynced.iter().any(is_cut)
+            {
+                self.cached.insert(page, (bytes.clone(), changes));
+            }
+        }
+    }
+
+    /// The device's cache is emptied onto it.
+    pub(super) fn flush(&mut self) {
+        for (page, (bytes, changes)) in std::mem::take(&mut self.cached) {
+            self.durable.pages.insert(page, bytes);
+            self.flushed.insert(page, changes);
+        }
+        self.durable.set_len(self.durable.len);
+    }
+
+    /// The device's cache is lost.
+    pub(super) fn lose_cached(&mut self) {
+        self.cached.clear();
+    }
+
+    /// Whether the device has pages of the file in its cache.
+    pub(super) fn is_cached(&self) -> bool {
+        !self.cached.is_empty()
     }
 
     /// A sync failed. As Linux does: the pages are taken for clean although they never reached the
@@ -94,6 +139,8 @@ impl Content {
             self.durable = self.mixture(Unit::Sector, &mut rng);
         }
         self.unsynced.clear();
+        self.cached.clear();
+        self.flushed.clear();
     }
 
     /// What a power cut leaves when all is lost that was not synced.
@@ -128,10 +175,13 @@ impl Content {
         let mut image = self.durable.clone();
         // A page that was freed by a lost truncation keeps its old bytes: newer ones went elsewhere.
         let mut freed_from = u64::MAX;
-        for (number, change) in self.unsynced.iter().enumerate() {
+        for (change_number, change) in self.unsynced.iter().enumerate() {
             match &change.what {
                 What::Write { position, data } => {
                     for (number, within, bytes) in pieces(*position, data, unit) {
+                        if self.is_flushed(change_number, number, unit) {
+                            continue;
+                        }
                         let left = left.entry(number).or_default();
                         let at = number * unit as u64 + within as u64;
                         if *left > 0 && at / PAGE < freed_from {
@@ -140,7 +190,7 @@ impl Content {
                         }
                     }
                 }
-                What::Cut if number < metadata => image.set_len(change.len),
+                What::Cut if change_number < metadata => image.set_len(change.len),
                 What::Cut => freed_from = freed_from.min(change.len.div_ceil(PAGE)),
                 What::Extend => {}
             }
@@ -153,18 +203,26 @@ impl Content {
     /// How often each unit was written.
     fn writes_by(&self, unit: Unit) -> BTreeMap<u64, usize> {
         let mut writes = BTreeMap::new();
-        for change in &self.unsynced {
+        for (change_number, change) in self.unsynced.iter().enumerate() {
             if let What::Write { position, data } = &change.what {
                 for (number, ..) in pieces(*position, data, unit) {
-                    *writes.entry(number).or_default() += 1;
+                    if !self.is_flushed(change_number, number, unit) {
+                        *writes.entry(number).or_default() += 1;
+                    }
                 }
             }
         }
         writes
     }
 
+    /// Whether what a change did to a unit is durable already.
+    fn is_flushed(&self, change: usize, number: u64, unit: Unit) -> bool {
+        let page = number * unit as u64 / PAGE;
+        self.flushed.get(&page).is_some_and(|changes| change < *changes)
+    }
+
     fn settled(image: Image) -> Self {
-        Self { now: image.clone(), durable: image, unsynced: Vec::new() }
+        Self { now: image.clone(), durable: image, ..Self::default() }
     }
 
     fn note(&mut self, what: What) {

@@ -7,6 +7,7 @@ use std::{
     sync::Weak,
 };
 
+use fastrand::Rng;
 use rustix::io::Errno;
 
 use super::{
@@ -36,6 +37,8 @@ pub(super) struct State {
     pub(super) maps: bool,
     /// Files that were, while somebody holds the bytes.
     pub(super) mapped: Vec<(NodeId, Weak<[u8]>)>,
+    /// Files of which the device has pages in its cache.
+    pub(super) cached: Vec<NodeId>,
     /// Which of the next ones fails: 1 is the next.
     pub(super) failing_read: u64,
     pub(super) failing_write: u64,
@@ -122,6 +125,10 @@ impl State {
                 let result = self.sync(&file, failed).map(|()| 0);
                 Completion { result, buffers: Vec::new() }
             }
+            Operation::WriteBack { file, position, len } => {
+                let result = self.write_back(&file, position, len).map(|()| 0);
+                Completion { result, buffers: Vec::new() }
+            }
         }
     }
 
@@ -179,13 +186,40 @@ impl State {
             return Err(io::Error::other("not synced: a write before it failed"));
         }
         self.count()?;
+        if strikes(&mut self.failing_sync) {
+            self.fail_sync(node, None)?;
+            return Err(Errno::IO.into());
+        }
+        if !self.lies {
+            self.tree.file_mut(node)?.content.sync();
+            for node in std::mem::take(&mut self.cached) {
+                self.tree.file_mut(node)?.content.flush();
+            }
+        }
+        Ok(())
+    }
+
+    /// What a sync was to make durable is lost, but for sectors that `rng` draws, and with it what the device
+    /// held in its cache.
+    pub(super) fn fail_sync(&mut self, node: NodeId, rng: Option<Rng>) -> io::Result<()> {
+        self.tree.file_mut(node)?.content.fail_sync(rng);
+        for node in std::mem::take(&mut self.cached) {
+            self.tree.file_mut(node)?.content.lose_cached();
+        }
+        Ok(())
+    }
+
+    fn write_back(&mut self, file: &Handle, position: u64, len: u64) -> io::Result<()> {
+        let node = self.opened(file)?.node;
+        self.count()?;
         let content = &mut self.tree.file_mut(node)?.content;
         if strikes(&mut self.failing_sync) {
             content.fail_sync(None);
             return Err(Errno::IO.into());
         }
-        if !self.lies {
-            content.sync();
+        content.write_back(position, len);
+        if content.is_cached() && !self.cached.contains(&node) {
+            self.cached.push(node);
         }
         Ok(())
     }

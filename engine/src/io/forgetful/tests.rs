@@ -389,3 +389,39 @@ proptest! {
         prop_assert_eq!(&after_cut(&disk, "a").unwrap(), &durable);
     }
 }
+
+/// What is written back waits in the device's cache for a sync of any file; blocks that are not durably the
+/// file's wait for a sync of their own.
+#[test]
+fn what_is_written_back_is_durable_with_the_next_flush_where_its_blocks_are() {
+    let (written, prepared, cut) = (vec![7; 4096], 2 * 4096, Loss::Everything);
+    let made = |is_flushed: bool, grow: &dyn Fn(&File)| {
+        let disk = ForgetfulDisk::new();
+        let storage = disk.storage();
+        let [file, other] = ["/a", "/b"].map(|path| storage.open(Path::new(path), Open::Create));
+        let (file, other) = (file.unwrap(), other.unwrap());
+        file.write_at(0, vec![0; prepared]).unwrap();
+        storage.sync_all(&[file.clone(), other.clone()], SyncKind::Data);
+        storage.sync_dir(Path::new("/")).unwrap();
+        grow(&file);
+        file.write_at(4096, written.clone()).unwrap();
+        let position = 4096;
+        let operation =
+            Operation::WriteBack { file: file.state.handle.clone(), position, len: 4096 };
+        disk.submit(vec![operation]).wait().remove(0).result.unwrap();
+        if is_flushed {
+            other.sync(SyncKind::Data).unwrap();
+        }
+        disk.power_cut(cut).storage().read(Path::new("/a"), 1 << 20).unwrap()
+    };
+    let overwritten = [vec![0; 4096], written.clone()].concat();
+    assert_eq!(made(true, &|_| {}), overwritten);
+    assert_eq!(made(false, &|_| {}), vec![0; prepared], "nothing flushed the device's cache");
+    let cut_off = |file: &File| file.set_len(5000).unwrap();
+    assert_eq!(made(true, &cut_off), vec![0; prepared], "the block was given up and taken anew");
+    let again = |file: &File| {
+        file.set_len(4096).unwrap();
+        file.sync(SyncKind::Data).unwrap();
+    };
+    assert_eq!(made(true, &again), vec![0; 4096], "the length is not durable");
+}

@@ -1,6 +1,7 @@
 //! Devices that fail to sync, or take their time.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,14 +11,18 @@ use std::{
 };
 
 use trunkline::{
-    io::{FaultyDisk, ForgetfulDisk, Loss, Verb},
+    clock::ManualClock,
+    commit::Strategy,
+    io::{FaultyDisk, ForgetfulDisk, Loss, Storage, Verb},
     limits::MAX_GROUP_BYTES,
+    log::{CommitPoint, LogDir, PartitionLog, UnrecoveredLog, commit_all},
     producer::{ProducerOptions, ProducerRecord, SendError},
     record::BatchSettings,
     topic::TopicConfig,
+    types::{TopicName, TopicPartition},
 };
 
-use super::{batch, batch_of, config, engine_on, open, open_with, words};
+use super::{ROOT, batch, batch_of, config, engine_on, open, open_with, words};
 
 /// A failed sync in the middle of a roll, then records that are acknowledged, then the power goes.
 pub(super) fn a_sync_fails_at_a_roll() -> Result<(), String> {
@@ -64,6 +69,81 @@ pub(super) fn the_sync_after_a_failed_one_succeeds() -> Result<(), String> {
     }
     opened.append([10])?;
     opened.expect((1..=end).chain([10]), "opened again")
+}
+
+/// Two logs whose batches lie in space that was prepared share a flush. It fails: neither is acknowledged.
+pub(super) fn a_flush_fails() -> Result<(), String> {
+    let disk = ForgetfulDisk::new();
+    let logs = prepared_logs(&disk.storage())?;
+    let before = disk.operations();
+    let ends = append_to(&logs, 100)?;
+    // What two batches and one flush for both of them take: two write-backs, and the sync.
+    disk.fail_sync(3);
+    let is_acknowledged = commit_all(&ends).into_iter().any(|result| result.is_ok());
+    let operations = disk.operations() - before;
+    if operations != 5 {
+        return Err(format!("{operations} operations, expected two writes and one shared flush"));
+    }
+    if is_acknowledged {
+        return Err("acknowledged, and nobody knows whether the device has it".into());
+    }
+    drop((logs, ends));
+    let logs = prepared_logs(&disk.power_cut(Loss::Everything).storage())?;
+    commit_all(&append_to(&logs, 10)?).into_iter().collect::<Result<(), _>>().map_err(words)
+}
+
+/// Prepared space is cut off, as a failed append has it, and made anew: no flush of another file makes what
+/// lies there durable.
+pub(super) fn prepared_space_is_cut_off() -> Result<(), String> {
+    let disk = ForgetfulDisk::new();
+    let logs = prepared_logs(&disk.storage())?;
+    for log in &logs {
+        disk.fill_up(0);
+        if log.append(vec![batch_of(2, &[7; 7000], BatchSettings::default())], 0).is_ok() {
+            return Err("a full disk takes a batch".into());
+        }
+        disk.fill_up(1 << 30);
+    }
+    let ends = append_to(&logs, 100)?;
+    commit_all(&ends).into_iter().collect::<Result<(), _>>().map_err(words)?;
+    let expected: Vec<_> = ends.iter().map(|(log, _)| log.watermarks().log_end).collect();
+    drop((logs, ends));
+    let logs = prepared_logs(&disk.power_cut(Loss::Everything).storage())?;
+    let found: Vec<_> = logs.iter().map(|log| log.watermarks().log_end - 1).collect();
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("lost: acknowledged up to {expected:?}, the logs end at {found:?}"))
+    }
+}
+
+/// Two logs with one more durable record each, and prepared space behind it that is durable too.
+fn prepared_logs(storage: &Storage) -> Result<Vec<Arc<PartitionLog>>, String> {
+    let dir = LogDir::open(storage, Path::new(ROOT), Strategy::FlushOnce).map_err(words)?;
+    let dir = Arc::new(dir);
+    let config = config().segment_bytes(1 << 20).prepare_bytes(6000);
+    let open = |number| {
+        let partition = TopicPartition::new(TopicName::new("t").unwrap(), number);
+        let clock = Arc::new(ManualClock::new(1_000_000));
+        let log = UnrecoveredLog::open(&dir, &partition, config.clone(), clock);
+        log.and_then(UnrecoveredLog::recover).map(|(log, _)| Arc::new(log)).map_err(words)
+    };
+    let logs = (0..2).map(open).collect::<Result<Vec<_>, String>>()?;
+    // As much space is prepared as there is of batches.
+    commit_all(&append_to(&logs, 2000)?).into_iter().collect::<Result<(), _>>().map_err(words)?;
+    Ok(logs)
+}
+
+/// A record of `bytes` to each.
+fn append_to(
+    logs: &[Arc<PartitionLog>],
+    bytes: usize,
+) -> Result<Vec<(Arc<PartitionLog>, CommitPoint)>, String> {
+    let append = |log: &Arc<PartitionLog>| {
+        let batch = batch_of(1, &vec![7; bytes], BatchSettings::default());
+        Ok((log.clone(), log.append(vec![batch], 0).map_err(words)?.end))
+    };
+    logs.iter().map(append).collect()
 }
 
 /// A device that holds its syncs back; lets them go however the story ends.

@@ -27,7 +27,7 @@ use trunkline::{
 pub(crate) type Story = (&'static str, fn() -> Result<(), String>);
 
 /// All of them.
-pub(crate) const ALL: [Story; 22] = [
+pub(crate) const ALL: [Story; 24] = [
     ("an index names other batches", indexes::an_index_names_other_batches),
     ("the index reaches the device before the log", indexes::the_index_is_ahead_of_the_log),
     ("an index is torn and holds zeros", indexes::an_index_is_torn_and_holds_zeros),
@@ -39,6 +39,8 @@ pub(crate) const ALL: [Story; 22] = [
     ("the power goes in the middle of a truncation", segments::the_power_goes_at_a_truncation),
     ("a sync fails at a roll", devices::a_sync_fails_at_a_roll),
     ("a sync fails and the next one succeeds", devices::the_sync_after_a_failed_one_succeeds),
+    ("a flush for many files fails", devices::a_flush_fails),
+    ("prepared space is cut off", devices::prepared_space_is_cut_off),
     ("a device is slow and records keep coming", devices::records_keep_coming),
     ("the power goes when a term begins", terms::the_power_goes_when_a_term_begins),
     ("the leader epochs are damaged", terms::the_leader_epochs_are_damaged),

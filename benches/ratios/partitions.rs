@@ -1,0 +1,169 @@
+//! One batch in each of many partitions made durable by one thread: the raw ways of the disk, and the engine.
+
+use std::{
+    fs::File,
+    io::{Seek, SeekFrom, Write as _},
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use trunkline::{
+    commit::Strategy,
+    io::Storage,
+    log::{LogDir, PartitionLog, commit_all},
+    types::Durability,
+};
+use trunkline_benches::{
+    pairs::{Group, Work, timed},
+    sealed,
+};
+
+use crate::append::{append_again, log_in};
+
+/// Numbers of partitions, and how often a slice commits one batch in each of them.
+pub(crate) const SIZES: [(usize, u64); 3] = [(1, 64), (64, 4), (1000, 1)];
+
+/// Bytes of a raw row's file, of all of them together.
+const FILE_BYTES: u64 = 256 << 20;
+
+/// Bytes of a log after which it begins anew, at the least: to empty many takes its time.
+const LOG_BYTES: u64 = 4 << 20;
+
+pub(crate) fn name(partitions: usize) -> String {
+    format!("durable, {partitions} partitions with one waiter each")
+}
+
+pub(crate) fn group(partitions: usize, rounds: u64, folder: &Path) -> Group<'static> {
+    let batch = sealed(16, 1024);
+    let batches = rounds * partitions as u64;
+    let work = Work { bytes: batches * batch.len() as u64, units: batches, unit: "batches" };
+    let mut group = Group::new(name(partitions), work);
+    let raw = |sync: fn(&[File])| raw(&folder.join("raw"), partitions, rounds, &batch, sync);
+    group.row(
+        "raw: overwritten, fdatasync a file",
+        raw(|files| {
+            for file in files {
+                file.sync_data().expect("syncs");
+            }
+        }),
+    );
+    group.row(
+        "raw: overwritten, syncfs",
+        raw(|files| {
+            rustix::fs::syncfs(&files[0]).expect("syncs");
+        }),
+    );
+    group.row(
+        "raw: one journal, fdatasync",
+        journal(&folder.join("journal"), partitions, rounds, &batch),
+    );
+    for (name, strategy) in [("each", Strategy::SyncEach), ("flush once", Strategy::FlushOnce)] {
+        let folder = folder.join(format!("partitions, {name}"));
+        group.row(
+            format!("trunkline, {name}"),
+            trunkline(&folder, partitions, rounds, &batch, strategy),
+        );
+    }
+    group
+}
+
+fn prepared(path: &Path, bytes: u64) -> File {
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let file = file.as_mut().expect("the folder takes files");
+    if file.metadata().expect("is open").len() < bytes {
+        file.seek(SeekFrom::Start(0)).expect("seeks");
+        let zeros = vec![0; (1 << 20).min(bytes as usize)];
+        for at in (0..bytes).step_by(zeros.len()) {
+            let len = (bytes - at).min(zeros.len() as u64) as usize;
+            file.write_all(&zeros[..len]).expect("the disk has room");
+        }
+        file.sync_all().expect("syncs");
+    }
+    file.try_clone().expect("a descriptor")
+}
+
+fn raw(
+    folder: &Path,
+    partitions: usize,
+    rounds: u64,
+    batch: &[u8],
+    sync: fn(&[File]),
+) -> impl FnMut() -> Duration + use<> {
+    std::fs::create_dir_all(folder).expect("the folder takes folders");
+    let len = batch.len() as u64;
+    let bytes = FILE_BYTES / partitions as u64 / len * len;
+    let files: Vec<_> = (0..partitions)
+        .map(|number| prepared(&folder.join(format!("{partitions}-{number}")), bytes))
+        .collect();
+    let (batch, mut position) = (batch.to_vec(), 0);
+    move || {
+        timed(|| {
+            for _ in 0..rounds {
+                for file in &files {
+                    file.write_all_at(&batch, position).expect("the disk has room");
+                }
+                sync(&files);
+                position = (position + len) % bytes;
+            }
+        })
+    }
+}
+
+fn journal(
+    path: &Path,
+    partitions: usize,
+    rounds: u64,
+    batch: &[u8],
+) -> impl FnMut() -> Duration + use<> {
+    let file = prepared(path, FILE_BYTES);
+    let (batches, mut position) = (batch.repeat(partitions), 0);
+    move || {
+        timed(|| {
+            for _ in 0..rounds {
+                if position + batches.len() as u64 > FILE_BYTES {
+                    position = 0;
+                }
+                file.write_all_at(&batches, position).expect("the disk has room");
+                file.sync_data().expect("syncs");
+                position += batches.len() as u64;
+            }
+        })
+    }
+}
+
+fn trunkline(
+    folder: &Path,
+    partitions: usize,
+    rounds: u64,
+    batch: &[u8],
+    strategy: Strategy,
+) -> impl FnMut() -> Duration + use<> {
+    let dir = LogDir::open(&Storage::portable(), folder, strategy).expect("opens");
+    let dir = Arc::new(dir);
+    let open = |number| {
+        let log = log_in(&dir, number, |config| config.durability(Durability::Durable));
+        (Arc::new(log), Some(batch.to_vec()))
+    };
+    let mut logs: Vec<_> = (0..partitions as u32).map(open).collect();
+    let bytes = (FILE_BYTES / partitions as u64).max(LOG_BYTES);
+    move || {
+        for (log, _) in logs.iter().filter(|(log, _)| log.size().1 >= bytes) {
+            log.restart_at(0).expect("the log can be emptied");
+            log.step(Duration::MAX).expect("files can be removed");
+        }
+        timed(|| {
+            for _ in 0..rounds {
+                let append = |(log, spare): &mut (Arc<PartitionLog>, Option<Vec<u8>>)| {
+                    let end = append_again(log, spare);
+                    (log.clone(), end)
+                };
+                let ends: Vec<_> = logs.iter_mut().map(append).collect();
+                for result in commit_all(&ends) {
+                    result.expect("syncs");
+                }
+            }
+        })
+    }
+}
