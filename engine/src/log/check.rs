@@ -210,14 +210,15 @@ impl UnrecoveredLog {
     }
 
     /// Where the check of a segment begins: at the batch below the recovery point, if it is found
-    /// through the index, otherwise at its first byte.
+    /// through the index, otherwise at its first byte. Surely a batch's begin: from within one a check would
+    /// cut off what is whole.
     fn start_of_scan(&self, base: Offset, len: u64, point: Offset) -> ScanStart {
         let whole = ScanStart { position: 0, expected_offset: base };
         if point <= base {
             return whole;
         }
-        let view = self.sealed(base, len, Offset::MAX, &Seals::default());
-        match view.locate(point - 1) {
+        let segment = self.sealed(base, len, Offset::MAX, &Seals::default());
+        match segment.locate_surely(point - 1) {
             Ok(Some((position, header))) if header.last_offset() < point => {
                 ScanStart { position, expected_offset: header.base_offset }
             }

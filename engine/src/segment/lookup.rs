@@ -45,6 +45,32 @@ impl Segment {
         Err(Corruption::new(self.path(), view.len, what, view.next_offset, found).into())
     }
 
+    /// As [`Segment::locate`], for who believes all that stands before the batch: by a walk from an index entry
+    /// before the one that leads to it. An entry that leads into a batch, to bytes that look like one, is found
+    /// out; then the segment is gone through from its first byte.
+    pub fn locate_surely(
+        &self,
+        offset: Offset,
+    ) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+        let view = self.published().view();
+        let Some(found) = self.locate_in(&view, offset)? else { return Ok(None) };
+        let tables = self.tables(&view)?;
+        let start = match tables.entry_before(&view, offset) {
+            Some(entry) => tables.entries_below(&view, entry.position).next(),
+            None => None,
+        };
+        let start = start.map_or(0, |entry| entry.position);
+        let holds = |item: &Result<(u64, BatchHeader), SegmentError>| {
+            item.as_ref().map_or(true, |(_, header)| header.last_offset() >= offset)
+        };
+        let from = |start| Headers::new(self, view, start).find(holds);
+        match from(start) {
+            Some(Ok(again)) if again == found => Ok(Some(found)),
+            Some(Err(SegmentError::Io(error))) => Err(error.into()),
+            _ => from(0).transpose(),
+        }
+    }
+
     /// A walk that begins at or before the batch that holds `offset`, as near as an index entry
     /// allows that the log confirms.
     fn headers_near(&self, view: &View, offset: Offset) -> Result<Headers<'_>, SegmentError> {

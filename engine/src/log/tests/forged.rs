@@ -108,40 +108,58 @@ fn a_log_start_without_a_recovery_point_outlives_a_cut() {
     assert_eq!(bench.kill().offsets(), (5..11).collect::<Vec<_>>());
 }
 
+/// A log of one batch, at offset 0, which holds what looks like one at offset 1, where an index entry leads.
+fn with_an_entry_into_a_batch(closed: bool) -> Bench {
+    let bench = Bench::new(LogConfig { index_interval_bytes: 1, ..small() });
+    let mut inner = batch(&["inner"]);
+    inner.stamp(1, 1);
+    // Both end with a record without headers, in the same byte.
+    let (_, value) = inner.bytes().split_last().unwrap();
+    let mut builder = BatchBuilder::new(Vec::new(), BatchSettings::default());
+    let record = NewRecord { timestamp: NOW_MS, value: Some(value), ..NewRecord::default() };
+    builder.push(&record).unwrap();
+    let outer = builder.seal(&mut Encoder::new()).unwrap();
+    let at = outer.bytes().windows(value.len()).position(|bytes| bytes == value).unwrap();
+    bench.log.append(vec![outer], 1).unwrap();
+    bench.log.commit(1).unwrap();
+    if closed {
+        bench.close();
+    }
+    forget_state(&bench);
+    bench.storage().remove_file(&bench.log.path().join(SEALS_FILE)).unwrap();
+    let path = file_path(bench.log.path(), 0, Suffix::Index);
+    let index = bench.storage().open(&path, Open::Create).unwrap();
+    let entry = [1_u32.to_be_bytes(), (at as u32).to_be_bytes()].concat();
+    index.write_at(0, entry).unwrap();
+    index.sync(SyncKind::All).unwrap();
+    bench
+}
+
 /// An index entry led into a batch, to bytes that are a batch themselves: after the next append it was an
 /// offset of the log's own.
 #[test]
 fn an_index_entry_into_a_batch_is_not_believed() {
     for closed in [true, false] {
-        let bench = Bench::new(LogConfig { index_interval_bytes: 1, ..small() });
-        let mut inner = batch(&["inner"]);
-        inner.stamp(1, 1);
-        // Both end with a record without headers, in the same byte.
-        let (_, value) = inner.bytes().split_last().unwrap();
-        let mut builder = BatchBuilder::new(Vec::new(), BatchSettings::default());
-        let record = NewRecord { timestamp: NOW_MS, value: Some(value), ..NewRecord::default() };
-        builder.push(&record).unwrap();
-        let outer = builder.seal(&mut Encoder::new()).unwrap();
-        let at = outer.bytes().windows(value.len()).position(|bytes| bytes == value).unwrap();
-        bench.log.append(vec![outer], 1).unwrap();
-        bench.log.commit(1).unwrap();
-        if closed {
-            bench.close();
-        }
-        forget_state(&bench);
-        bench.storage().remove_file(&bench.log.path().join(SEALS_FILE)).unwrap();
-        let path = file_path(bench.log.path(), 0, Suffix::Index);
-        let index = bench.storage().open(&path, Open::Create).unwrap();
-        let entry = [1_u32.to_be_bytes(), (at as u32).to_be_bytes()].concat();
-        index.write_at(0, entry).unwrap();
-        index.sync(SyncKind::All).unwrap();
-        let bench = bench.kill();
+        let bench = with_an_entry_into_a_batch(closed).kill();
         bench.append_each(1..3);
         for offset in 1..3 {
             assert_eq!(bench.offsets_from(offset), (offset..3).collect::<Vec<_>>(), "{closed}");
         }
         assert_eq!(bench.kill().offsets_from(1), [1, 2], "{closed}");
     }
+}
+
+/// A recovery point of another program's, beyond the log end, had the next check begin within the batch: it cut the
+/// log there.
+#[test]
+fn a_check_does_not_begin_where_an_index_entry_leads_into_a_batch() {
+    let bench = with_an_entry_into_a_batch(false);
+    let points = Path::new(ROOT).join(RECOVERY_POINTS);
+    write_offsets(&bench.storage(), &points, &[(partition(), 2)].into()).unwrap();
+    let bench = bench.kill();
+    assert!(bench.report.cut.is_none() && bench.report.log_end == 1, "{:?}", bench.report);
+    bench.append_each(1..3);
+    assert_eq!(bench.kill().offsets_from(1), [1, 2]);
 }
 
 /// Behind a truncation a leader of an earlier term was let in, and after the next crash its batches could not be read.
