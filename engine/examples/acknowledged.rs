@@ -4,7 +4,7 @@
 //! `acknowledged send DIR SEED [DURABILITY]` sends records until it is killed and prints a line for each
 //! one that was acknowledged (durable, unless told otherwise): partition, offset, value. `acknowledged
 //! check DIR FILE` opens the folder as any engine does after a crash and fails unless every line of FILE
-//! stands in the log as it was printed.
+//! stands in the log as it was printed. It ends without a close, so that the next open follows a crash too.
 
 use std::{
     collections::VecDeque,
@@ -101,7 +101,7 @@ fn check(dir: &str, file: &str) -> Result<(), Box<dyn Error>> {
         }
         count += 1;
     }
-    engine.close()?;
     println!("{count} acknowledged records, all there");
-    Ok(())
+    // No destructor runs: the folder is left as by a process that was killed.
+    std::process::exit(0);
 }

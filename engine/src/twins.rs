@@ -92,11 +92,15 @@ pub enum Twin {
     RoomOutlivesCut,
     /// Space counts as prepared before a sync of its own has made length and blocks durable.
     RoomBelievedUnsynced,
+    /// A truncation takes a record more than it was asked to.
+    TruncatesTooFar,
+    /// Retention takes a segment more than has expired.
+    RetainsTooLittle,
 }
 
 impl Twin {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::NoSyncOfLog,
         Self::DurableWhenWritten,
         Self::FailedSyncTriedAgain,
@@ -138,6 +142,8 @@ impl Twin {
         Self::FlushFailedForOne,
         Self::RoomOutlivesCut,
         Self::RoomBelievedUnsynced,
+        Self::TruncatesTooFar,
+        Self::RetainsTooLittle,
     ];
 
     /// Plants this bug in all that the calling thread does, in place of the one before.

@@ -1,5 +1,5 @@
-//! Bit rot: every bit of every file of a folder that we closed, of one that crashed and of one as Kafka
-//! closes it, flipped in turn. The folder is opened, read whole, looked up at every offset and timestamp, and appended to. Each answer is the one that
+//! Bit rot: every bit of every file of a folder that we closed, of one that lost its clean-shutdown file and its
+//! recovery points, and of one as Kafka closes it, flipped in turn. The folder is opened, read whole, looked up at every offset and timestamp, and appended to. Each answer is the one that
 //! the sound folder gives, or a typed error that names the flipped file and a position in it.
 //!
 //! `TRUNKLINE_FLIP_STRIDE=n` takes every nth bit only.

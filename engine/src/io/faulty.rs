@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 use rustix::io::Errno;
 
 use super::{
-    Completion, Disk, Entry, ForgetfulDisk, Handle, Lock, Open, Operation, Pending, Storage,
+    Completion, Disk, Entry, ForgetfulDisk, Handle, Lock, Map, Open, Operation, Pending, Storage,
 };
 use crate::{
     clock::ManualClock,
@@ -62,7 +62,8 @@ impl Verb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// EIO, and nothing is done. What a sync was to make durable never will be, although reads show it.
+    /// EIO, and nothing is done. What a sync was to make durable never will be, although reads show it; nor with
+    /// another error.
     Io,
     /// All is done, and then EIO is told.
     DoneThenIo,
@@ -364,8 +365,8 @@ impl FaultyDisk {
         if let (Fault::Slow(time), Some(clock)) = (fault, &state.clock) {
             clock.advance(time);
         }
-        let is_sync = matches!(verb, Verb::Sync | Verb::WriteBack);
-        let is_below = is_sync && fault == Fault::Io; // where the bytes are lost
+        // Below, the bytes are lost: a file system takes its pages for clean whatever the write-back failed of.
+        let is_below = matches!(verb, Verb::Sync | Verb::WriteBack);
         let error = fault.error().filter(|_| !is_below);
         error.map_or(Ok(Some(Strike { fault, call, trace })), Err)
     }
@@ -438,17 +439,19 @@ impl FaultyDisk {
             Err(error) => Err(error),
             Ok(None) => return self.below_one(operation),
             Ok(Some(Strike { fault: Fault::Lost, .. })) => Ok(0),
-            Ok(Some(Strike { fault: Fault::Io, .. })) => {
-                self.disk.lose_unsynced(file, None).and(Err(Errno::IO.into()))
-            }
             Ok(Some(Strike { fault: Fault::ShortThenIo, trace, .. })) => {
                 self.disk.lose_unsynced(file, Some(trace)).and(Err(Errno::IO.into()))
             }
             Ok(Some(Strike { fault, .. })) => {
-                let done = self.below_one(operation);
-                match fault {
-                    Fault::DoneThenIo => done.result.and(Err(Errno::IO.into())),
-                    _ => done.result,
+                if let Some(error) = fault.error() {
+                    self.disk.lose_unsynced(file, None).and(Err(error))
+                } else {
+                    let result = self.below_one(operation).result;
+                    if fault == Fault::DoneThenIo {
+                        result.and(Err(Errno::IO.into()))
+                    } else {
+                        result
+                    }
                 }
             }
         };
@@ -521,6 +524,15 @@ impl Disk for FaultyDisk {
     fn allocate(&self, file: &Handle, len: u64) -> io::Result<()> {
         let given = [number(file), len].map(u64::to_be_bytes).concat();
         self.or_lost(Verb::Allocate, &[&given], |disk| disk.allocate(file, len))
+    }
+
+    // No calls to a device, and no faults.
+    fn map(&self, file: &Handle) -> io::Result<Option<Arc<Map>>> {
+        self.disk.map(file)
+    }
+
+    fn is_mapped(&self, file: &Handle) -> io::Result<bool> {
+        self.disk.is_mapped(file)
     }
 
     fn in_place_on(&self, file: &Handle) -> io::Result<Option<u64>> {

@@ -30,7 +30,7 @@ const AMPLE: u64 = 1 << 40;
 /// whatever links it or keeps its own files by [`Storage`] (feature `sim`). Cheap to clone: a clone is the
 /// same disk; [`ForgetfulDisk::fork`] copies it.
 ///
-/// Stricter than any real file system, so that a missing sync shows:
+/// In these respects as strict as a real file system may be, or stricter, so that a missing sync shows:
 /// - bytes, lengths and allocations of a file are durable after a sync of that file; before, a power cut
 ///   keeps none of them, or any pages or sectors, each as it was at a time of its own ([`Loss`]);
 /// - bytes that are written back ([`Operation::WriteBack`]) wait in the device's cache for the next sync of any
@@ -45,8 +45,11 @@ const AMPLE: u64 = 1 << 40;
 /// it makes any call go wrong.
 ///
 /// Not modelled: changes of one folder that reach the device out of order; sectors that are torn within, or
-/// that rot by themselves; a device that takes a write and gives up an older, synced one; a mapped page that
-/// cannot be had; quotas and permissions; two machines. All that it does follows from the calls and the seeds: no time, no
+/// that rot by themselves; a device that takes a write and gives up an older, synced one, or what stands beside
+/// it in a block; blocks that show what another file had in them (ext4 with `data=writeback`); a write-back
+/// that fails before any sync, of a file that is then closed and opened again, so that nobody is told; a
+/// mapped page that cannot be had; a page cache that does not forget when it is asked to; quotas and
+/// permissions; more than one device, more than one machine. All that it does follows from the calls and the seeds: no time, no
 /// randomness, no hash order.
 ///
 /// # Example

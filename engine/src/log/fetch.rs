@@ -97,13 +97,19 @@ impl Fetched {
     }
 
     /// Keeps the batches that end below `upper`, as far as each one's leader epoch is right, which no CRC covers;
-    /// an error where that of the first is wrong. That they follow each other was checked as they were read.
-    fn keep_below(&mut self, upper: Offset) -> Result<(), Corruption> {
+    /// an error where that of the first is wrong. That they follow each other was checked as they were read;
+    /// that the first one is the one that was looked for, `found` there by an earlier read, is checked here.
+    fn keep_below(&mut self, upper: Offset, found: &BatchHeader) -> Result<(), Corruption> {
         let mut at = 0;
         while at < self.bytes.len() {
             let position = self.position + at as u64;
             let header = BatchHeader::parse(&self.bytes[at..])
                 .map_err(|error| BatchError::from(error).into_corruption(self.path(), position))?;
+            if at == 0 && header != *found {
+                let (what, expected) = ("header, read twice", format!("{found:?}"));
+                let again = format!("{header:?}");
+                return Err(Corruption::new(self.path(), position, what, expected, again));
+            }
             // What is appended meanwhile may be of a term that is not known here.
             if header.next_offset() > upper {
                 break;
@@ -244,7 +250,7 @@ impl PartitionLog {
             fetched.position = position;
             fetched.bytes = view.read(position, view.len(), max_bytes, true)?;
             fetched.segment = Some(segment.clone());
-            fetched.keep_below(upper)?;
+            fetched.keep_below(upper, &header)?;
             if !fetched.is_empty() {
                 fetched.first = header.base_offset;
             }

@@ -173,20 +173,69 @@ impl Life {
         self
     }
 
+    /// Its sealed segments are mapped.
+    pub(crate) fn with_maps(self) -> Self {
+        self.disk.map_files();
+        self
+    }
+
     /// Lives on until the power went `cuts` times.
-    pub(crate) fn run(mut self, cuts: u64) -> Result<Tally, String> {
+    pub(crate) fn run(self, cuts: u64) -> Result<Tally, String> {
+        let mut this = self.crashed(cuts)?;
+        // What the last cut left must be all right as well.
+        this.open().map_err(|stop| match stop {
+            Stop::Wrong(what) => what,
+            Stop::PowerOff | Stop::Fault => "an error without a cause".into(),
+        })?;
+        Ok(this.tally)
+    }
+
+    /// Lives on until the power went `cuts` times, and stays as it is then.
+    pub(crate) fn crashed(mut self, cuts: u64) -> Result<Self, String> {
         while self.tally.cuts < cuts {
             match self.live() {
                 Stop::Wrong(what) => return Err(format!("after {} cuts: {what}", self.tally.cuts)),
                 Stop::PowerOff | Stop::Fault => self.cut(),
             }
         }
-        // What the last cut left must be all right as well.
-        self.open().map_err(|stop| match stop {
-            Stop::Wrong(what) => what,
-            Stop::PowerOff | Stop::Fault => "an error without a cause".into(),
-        })?;
-        Ok(self.tally)
+        Ok(self)
+    }
+
+    /// Opens what a crash left while call number `call` of the disk goes wrong; then the process dies. What it
+    /// leaves must be all right, and hold what was there before. Gives the calls that were made, and whether
+    /// the fault fitted its call.
+    pub(crate) fn recover_with_fault(
+        &self,
+        call: u64,
+        fault: Fault,
+    ) -> Result<(FaultyDisk, bool), String> {
+        let mut heir = self.heir(self.disk.fork());
+        heir.outlives_fault = false;
+        let faulty = FaultyDisk::new(heir.disk.clone());
+        faulty.keep_verbs();
+        faulty.drive(&heir.clock);
+        faulty.plan(call, fault);
+        heir.faulty = Some(faulty.clone());
+        if let Err(Stop::Wrong(what)) = heir.open() {
+            return Err(what);
+        }
+        let has_struck = heir.has_struck();
+        heir.close_handles();
+        if has_struck {
+            heir.check_after(fault, call)?;
+        }
+        Ok((faulty, has_struck))
+    }
+
+    /// Holds what the disk has now, and what a power cut leaves of it, against the model.
+    fn check_after(&self, fault: Fault, seed: u64) -> Result<(), String> {
+        for loss in [None, Some(Loss::Everything), Some(Loss::Random(seed))] {
+            let disk = self.disk.fork();
+            let disk = loss.map_or_else(|| disk.clone(), |loss| disk.power_cut(loss));
+            let checked = self.heir(disk).check_what_is_left(fault);
+            checked.map_err(|what| format!("{loss:?}: {what}"))?;
+        }
+        Ok(())
     }
 
     /// Lives for `steps` steps while call number `call` of the disk goes wrong, and with `then` the call behind
@@ -216,13 +265,7 @@ impl Life {
             self.go_on_after_what_passes()?;
         }
         self.close_handles();
-        for loss in [None, Some(Loss::Everything), Some(Loss::Random(call))] {
-            let disk = self.disk.fork();
-            let disk = loss.map_or_else(|| disk.clone(), |loss| disk.power_cut(loss));
-            self.heir(disk)
-                .check_what_is_left(fault)
-                .map_err(|what| format!("{loss:?}: {what}"))?;
-        }
+        self.check_after(fault, call)?;
         Ok((faulty, true))
     }
 
@@ -472,7 +515,15 @@ impl Life {
             90..95 => self.keep_house(place),
             95..97 => self.reopen(),
             _ => self.look(place),
+        }?;
+        // What was shown counts as what was said: a roll makes records durable too, and consumers read up to there.
+        for place in 0..self.partitions.len() {
+            if let Some(log) = &self.partitions[place].log {
+                let durable = log.watermarks().durable_end;
+                self.acknowledge(place, durable);
+            }
         }
+        Ok(())
     }
 
     fn append(&mut self, place: usize) -> Result<(), Stop> {
@@ -705,9 +756,10 @@ impl Life {
         // Mostly near the end; now and then anywhere.
         let lowest = if self.rng.u8(..4) == 0 { 0 } else { (end - 10).max(0) };
         let target = self.rng.i64(lowest..=end);
+        let expected = model.ends_of_truncation(target);
         model.truncating(target);
         let end = self.settle(log.truncate_to(target))?;
-        self.truncated(place, target, end)
+        self.truncated(place, end, expected)
     }
 
     fn restart(&mut self, place: usize) -> Result<(), Stop> {
@@ -716,13 +768,19 @@ impl Life {
         let target = self.rng.i64(0..model.end() + 100);
         model.restarting(target);
         self.settle(log.restart_at(target))?;
-        self.truncated(place, target, target)
+        self.truncated(place, target, (target, target))
     }
 
-    fn truncated(&mut self, place: usize, target: Offset, end: Offset) -> Result<(), Stop> {
+    /// `expected`: log start and log end.
+    fn truncated(
+        &mut self,
+        place: usize,
+        end: Offset,
+        expected: (Offset, Offset),
+    ) -> Result<(), Stop> {
         let marks = self.log(place).watermarks();
-        if end > target || marks.log_end != end || marks.log_start > end {
-            return Err(Stop::Wrong(format!("truncated to {target}: {end}, {marks:?}")));
+        if (marks.log_start, marks.log_end) != expected || end != marks.log_end {
+            return Err(Stop::Wrong(format!("truncated, expected {expected:?}: {end}, {marks:?}")));
         }
         self.partitions[place].model.truncated(marks.log_start, end);
         self.look(place)
@@ -732,9 +790,19 @@ impl Life {
         self.changing = true;
         let log = self.log(place);
         self.clock.advance(Duration::from_millis(self.rng.u64(..3000)));
-        self.partitions[place].model.raising_start(log.watermarks().high_watermark);
+        let Partition { model, config, .. } = &mut self.partitions[place];
+        let before = model.start();
+        let most = model.most_deleted(config, self.clock.wall_ms());
+        let most = most.min(log.watermarks().high_watermark).max(before);
+        model.raising_start(most);
         self.settle(log.step(self.clock.monotonic()))?;
-        self.partitions[place].model.started_at(log.watermarks().log_start);
+        let start = log.watermarks().log_start;
+        if !(before..=most).contains(&start) {
+            let what =
+                format!("from {before} on, retention has a reason up to {most}, took {start}");
+            return Err(Stop::Wrong(what));
+        }
+        self.partitions[place].model.started_at(start);
         self.look(place)
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use trunkline::{
-    log::{Isolation, PartitionLog, epochs::LeaderEpochs},
+    log::{Isolation, LogConfig, PartitionLog, epochs::LeaderEpochs},
     record::{Batch, BatchHeader, Decoder, Marker, SealedBatch},
     types::Offset,
 };
@@ -127,6 +127,35 @@ impl Model {
 
     pub(crate) fn started_at(&mut self, start: Offset) {
         self.start = (start, start);
+    }
+
+    /// Log start and log end behind a truncation to `offset`, at most the log end.
+    pub(crate) fn ends_of_truncation(&self, offset: Offset) -> (Offset, Offset) {
+        let (start, end) = (self.start.0, self.end());
+        if offset >= end {
+            return (start, end);
+        }
+        if offset <= start {
+            return (offset, offset); // a restart
+        }
+        let cut = self.batches.iter().find(|it| it.next() > offset).map_or(offset, Stored::base);
+        (start.min(cut), cut)
+    }
+
+    /// The log start that retention may give the log, at most: each batch before it is too old, or is not
+    /// needed to have as many bytes as are to be kept.
+    pub(crate) fn most_deleted(&self, config: &LogConfig, now_ms: i64) -> Offset {
+        let mut left: i64 = self.batches.iter().map(|batch| batch.bytes.len() as i64).sum();
+        for batch in &self.batches {
+            left -= batch.bytes.len() as i64;
+            let age = now_ms - batch.header.max_timestamp;
+            let is_old = config.retention_ms >= 0 && age > config.retention_ms;
+            let is_spare = config.retention_bytes >= 0 && left >= config.retention_bytes;
+            if !is_old && !is_spare && batch.next() > self.start.0 {
+                return batch.base();
+            }
+        }
+        self.end()
     }
 
     /// A truncation to `offset` is under way: what it cuts is not promised any more.

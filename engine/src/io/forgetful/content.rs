@@ -196,7 +196,13 @@ impl Content {
             }
         }
         let last = metadata.checked_sub(1).map(|last| self.unsynced[last].len);
-        image.set_len(last.unwrap_or(self.durable.len));
+        let len = last.unwrap_or(self.durable.len);
+        // A long write makes its file longer block by block.
+        let next =
+            self.unsynced.get(metadata).filter(|next| matches!(next.what, What::Write { .. }));
+        let blocks = next.map_or(0, |next| next.len / PAGE - (len / PAGE).min(next.len / PAGE));
+        let within = rng.clone().u64(..=blocks);
+        image.set_len(if within > 0 { (len / PAGE + within) * PAGE } else { len });
         image
     }
 

@@ -81,6 +81,29 @@ fn acknowledged_data_that_rots_stops_appends_and_nothing_else() {
     }
 }
 
+/// Nothing on disk says how far records were acknowledged since the last checkpoint was persisted: rot in them
+/// looks as what a crash tears. It is cut and told, and what is valid behind it is kept aside.
+#[test]
+fn rot_behind_the_last_checkpoint_is_cut_and_told() {
+    for offset in 2..20 {
+        for header in [false, true] {
+            let bench = Bench::new(LogConfig { segment_bytes: 1 << 20, ..small() });
+            bench.append_each(0..2);
+            bench.checkpoint();
+            bench.append_each(2..20);
+            rot(&bench, offset, header);
+            let bench = bench.kill();
+            let context = format!("{offset} {header} {:?}", bench.report);
+            let cut = bench.report.cut.as_ref().expect(&context);
+            assert_eq!((cut.offset, bench.report.log_end), (offset, offset), "{context}");
+            assert_eq!(cut.bytes, (20 - offset) as u64 * one(), "{context}");
+            assert!(cut.cause.path.ends_with(format!("{:020}.log", 0)), "{context}");
+            assert_eq!(cut.kept_aside.is_empty(), offset == 19, "{context}");
+            assert_eq!(bench.offsets(), (0..offset).collect::<Vec<_>>(), "{context}");
+        }
+    }
+}
+
 #[test]
 fn the_owner_cuts_damage_and_the_bytes_are_kept() {
     for offset in 2..20 {

@@ -3,7 +3,7 @@
 use super::bench::{Bench, NOW_MS, batch, build, small, transactional};
 use crate::{
     error::IoError,
-    io::{Loss, Open},
+    io::{Fault, FaultyDisk, Loss, Open, Verb},
     log::{AppendError, ChangeError, ClosedLog, Isolation, LogConfig},
     record::{Marker, control_batch},
     segment::{OffsetRule, ScanStart, Segment, scan},
@@ -89,6 +89,36 @@ fn what_the_disk_does_not_give_now_is_not_taken_for_damaged() {
         }
     }
     assert!(refused >= 5, "{refused} opens were refused");
+}
+
+/// No checksum covers a base offset: a fetch gives the batch that was looked for, or says that two reads
+/// showed two.
+#[test]
+fn a_bit_that_a_read_flips_never_gives_another_offset() {
+    let before = Bench::new(small());
+    before.append_each(0..4);
+    let mut refused = 0;
+    for turn in 0..200 {
+        let (disk, clock) = (before.disk.fork(), before.clock.clone());
+        let faulty = FaultyDisk::new(disk.clone());
+        let bench = Bench::open_with(&disk, &faulty.storage(), clock, before.config.clone());
+        let bench = bench.unwrap();
+        // What is flipped follows from what was asked before.
+        (0..turn).for_each(|_| drop(bench.log.fetch(2, 1, Isolation::LogEnd).unwrap()));
+        // The header is read first, then the batch.
+        faulty.plan(faulty.calls() + 2, Fault::Flipped);
+        let fetched = bench.log.fetch(2, 1, Isolation::LogEnd);
+        assert_eq!(faulty.struck(), [(Verb::Read, Fault::Flipped)]);
+        let batch = match &fetched {
+            Ok(fetched) => fetched.batches().next().unwrap().map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match batch {
+            Ok(batch) => assert_eq!(batch.header().base_offset, 2, "turn {turn}"),
+            Err(what) => refused += u32::from(what.contains("header, read twice")),
+        }
+    }
+    assert!(refused > 10, "{refused}");
 }
 
 #[test]
