@@ -531,8 +531,8 @@ impl Disk for FaultyDisk {
         self.disk.map(file)
     }
 
-    fn is_mapped(&self, file: &Handle) -> io::Result<bool> {
-        self.disk.is_mapped(file)
+    fn mapped_len(&self, file: &Handle) -> io::Result<u64> {
+        self.disk.mapped_len(file)
     }
 
     fn in_place_on(&self, file: &Handle) -> io::Result<Option<u64>> {

@@ -300,7 +300,7 @@ impl Disk for ForgetfulDisk {
     fn set_len(&self, file: &Handle, len: u64) -> io::Result<()> {
         let mut state = self.change()?;
         let node = state.writable(file)?;
-        if len < state.tree.file(node)?.content.len() && state.is_mapped(node) {
+        if len < state.tree.file(node)?.content.len() && len < state.mapped_len(node) {
             return Err(map::busy());
         }
         let (wall_ms, file) = (state.wall_ms, state.tree.file_mut(node)?);
@@ -346,10 +346,10 @@ impl Disk for ForgetfulDisk {
         Ok(Some(Map::copied(bytes)))
     }
 
-    fn is_mapped(&self, file: &Handle) -> io::Result<bool> {
+    fn mapped_len(&self, file: &Handle) -> io::Result<u64> {
         let mut state = self.on()?;
         let node = state.opened(file)?.node;
-        Ok(state.is_mapped(node))
+        Ok(state.mapped_len(node))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

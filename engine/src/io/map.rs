@@ -3,8 +3,9 @@
 //! A page of a mapped file that cannot be had kills the process (SIGBUS) instead of giving an error. Two
 //! things see to it that no page is touched that may not be there:
 //!
-//! * Nothing in this process shortens a file while it is mapped: [`set_len`] refuses
-//!   (`ErrorKind::ResourceBusy`). Other processes are kept out by the log dir's lock, as long as it is held.
+//! * Nothing in this process cuts off bytes that are mapped: [`set_len`] refuses
+//!   (`ErrorKind::ResourceBusy`). Other processes are kept out by the log dir's lock, as long as it is held: a log that is closed
+//!   maps nothing any more.
 //! * Bytes are given out by [`Map::bytes`] only, which has the kernel read them first and hands on the
 //!   error of a disk that does not give them. A page that the kernel has dropped since may fail when it is
 //!   touched again: who cannot bear that reads plainly ([`PortableDisk::without_maps`]).
@@ -12,7 +13,7 @@
 //! [`PortableDisk::without_maps`]: super::PortableDisk::without_maps
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     fs::File,
     io::{self, ErrorKind},
@@ -59,7 +60,7 @@ impl Map {
     pub(super) fn of(file: &File) -> io::Result<Option<Arc<Self>>> {
         let mut mapped = mapped();
         let metadata = file.metadata()?;
-        if metadata.len() == 0 {
+        if metadata.len() == 0 || !reads_at_bidding() {
             return Ok(None);
         }
         // SAFETY: the memory is only read, and stays what it is: `log` maps sealed segments, whose bytes
@@ -67,9 +68,9 @@ impl Map {
         // under the lock that is held here, is the one way in which the engine shortens a file, and the log
         // dir's lock keeps other programs of this kind from the folder.
         let map = unsafe { Mmap::map(file) }?;
-        let identity = Identity::of(&metadata);
-        *mapped.entry(identity).or_default() += 1;
-        let bytes = Bytes::Mapped { map, _registered: Registered(identity) };
+        let registered = Registered(Identity::of(&metadata), map.len() as u64);
+        *mapped.entry(registered.0).or_default().entry(registered.1).or_default() += 1;
+        let bytes = Bytes::Mapped { map, _registered: registered };
         Ok(Some(Arc::new(Self::new(bytes))))
     }
 
@@ -86,20 +87,15 @@ impl Map {
     }
 
     /// Length of the file when it was mapped.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.all().len()
-    }
-
-    /// Never: an empty file is not mapped.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The bytes of `range`, once they were read from the disk. Its error is the disk's.
     ///
     /// # Panics
     /// Where the range is not within the map.
-    pub fn bytes(&self, range: Range<usize>) -> io::Result<&[u8]> {
+    pub(crate) fn bytes(&self, range: Range<usize>) -> io::Result<&[u8]> {
         let bytes = &self.all()[range.clone()];
         for chunk in chunks(&range) {
             if !self.is_readable(chunk) {
@@ -112,7 +108,7 @@ impl Map {
 
     /// The bytes of `range` where all of it was read before, and none of it beyond the map: costs no
     /// system call.
-    pub fn known_bytes(&self, range: Range<usize>) -> Option<&[u8]> {
+    pub(crate) fn known_bytes(&self, range: Range<usize>) -> Option<&[u8]> {
         let bytes = self.all().get(range.clone())?;
         chunks(&range).all(|chunk| self.is_readable(chunk)).then_some(bytes)
     }
@@ -147,12 +143,11 @@ impl Map {
         let of = |chunk: usize| (chunk * CHUNK, CHUNK.min(map.len() - chunk * CHUNK));
         if (chunk + 1) * CHUNK < map.len() {
             let (start, len) = of(chunk + 1);
-            map.advise_range(Advice::WillNeed, start, len)?;
+            // Who comes for that chunk meets its errors.
+            let _ = map.advise_range(Advice::WillNeed, start, len);
         }
         let (start, len) = of(chunk);
         match map.advise_range(Advice::PopulateRead, start, len) {
-            // Before Linux 5.14: a plain read of the pages has the same errors.
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
             // What would have been a SIGBUS.
             Err(error) if error.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => {
                 Err(Errno::IO.into())
@@ -184,39 +179,69 @@ impl Identity {
     }
 }
 
-/// How often each file is mapped. A file is mapped, and shortened, under this lock only.
-static MAPPED: LazyLock<Mutex<HashMap<Identity, usize>>> = LazyLock::new(Mutex::default);
+/// Whether the kernel reads the pages of a map when it is told to (Linux 5.14), so that a page that cannot be had
+/// is an error. Where it does not nothing is mapped.
+#[cfg(target_os = "linux")]
+fn reads_at_bidding() -> bool {
+    static READS: LazyLock<bool> = LazyLock::new(|| {
+        let page = memmap2::MmapMut::map_anon(1);
+        page.is_ok_and(|page| page.advise(memmap2::Advice::PopulateRead).is_ok())
+    });
+    *READS
+}
 
-fn mapped() -> MutexGuard<'static, HashMap<Identity, usize>> {
+#[cfg(not(target_os = "linux"))]
+fn reads_at_bidding() -> bool {
+    false
+}
+
+/// How often each file is mapped, by the lengths of the maps. A file is mapped, and shortened, under this lock
+/// only.
+static MAPPED: LazyLock<Mutex<Lengths>> = LazyLock::new(Mutex::default);
+
+type Lengths = HashMap<Identity, BTreeMap<u64, usize>>;
+
+fn mapped() -> MutexGuard<'static, Lengths> {
     MAPPED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One map's place on that list.
-struct Registered(Identity);
+/// One map's place on that list, and its length.
+struct Registered(Identity, u64);
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut mapped = mapped();
-        if let Some(count) = mapped.get_mut(&self.0) {
+        let Some(lengths) = mapped.get_mut(&self.0) else { return };
+        if let Some(count) = lengths.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
-                mapped.remove(&self.0);
+                lengths.remove(&self.1);
             }
+        }
+        if lengths.is_empty() {
+            mapped.remove(&self.0);
         }
     }
 }
 
-/// Whether the file is mapped by this process.
-pub(super) fn is_mapped(file: &File) -> io::Result<bool> {
-    let identity = Identity::of(&file.metadata()?);
-    Ok(mapped().contains_key(&identity))
+/// How many bytes of the file, from the first on, are mapped by this process.
+pub(super) fn mapped_len(file: &File) -> io::Result<u64> {
+    Ok(longest(&mapped(), &file.metadata()?))
 }
 
-/// Cuts or extends a file; one that is mapped is not cut (`ErrorKind::ResourceBusy`).
+fn longest(mapped: &Lengths, metadata: &std::fs::Metadata) -> u64 {
+    let lengths = mapped.get(&Identity::of(metadata));
+    lengths.and_then(|lengths| lengths.last_key_value()).map_or(0, |(len, _)| *len)
+}
+
+/// Cuts or extends a file; bytes that are mapped are not cut off (`ErrorKind::ResourceBusy`).
 pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
-    let mapped = mapped();
     let metadata = file.metadata()?;
-    if len < metadata.len() && mapped.contains_key(&Identity::of(&metadata)) {
+    if len >= metadata.len() {
+        return file.set_len(len);
+    }
+    let mapped = mapped();
+    if len < longest(&mapped, &metadata) {
         return Err(busy());
     }
     file.set_len(len)
@@ -224,7 +249,7 @@ pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
 
 /// Why a mapped file is not cut.
 pub(super) fn busy() -> io::Error {
-    io::Error::new(ErrorKind::ResourceBusy, "the file is mapped: somebody holds bytes of it")
+    io::Error::new(ErrorKind::ResourceBusy, "these bytes are mapped: somebody holds them")
 }
 
 #[cfg(test)]
@@ -246,7 +271,7 @@ mod tests {
     fn bytes_are_known_once_they_were_read() {
         let (_dir, file, bytes) = file(3 * CHUNK + 17);
         let map = Map::of(&file).unwrap().unwrap();
-        assert_eq!((map.len(), map.is_empty()), (bytes.len(), false));
+        assert_eq!(map.len(), bytes.len());
         let range = CHUNK - 5..CHUNK + 5;
         assert_eq!(map.known_bytes(range.clone()), None);
         assert_eq!(map.bytes(range.clone()).unwrap(), &bytes[range.clone()]);
@@ -262,28 +287,33 @@ mod tests {
         let (_dir, file, bytes) = file(10_000);
         let (one, two) = (Map::of(&file).unwrap().unwrap(), Map::of(&file).unwrap().unwrap());
         drop(one);
-        assert!(is_mapped(&file).unwrap());
+        assert_eq!(mapped_len(&file).unwrap(), 10_000);
         assert_eq!(set_len(&file, 9_999).unwrap_err().kind(), ErrorKind::ResourceBusy);
         set_len(&file, 20_000).unwrap();
         file.write_all_at(&[1; 100], 10_000).unwrap();
         assert_eq!(two.bytes(0..10_000).unwrap(), bytes, "what stands behind is not mapped");
+        let longer = Map::of(&file).unwrap().unwrap();
+        assert_eq!(mapped_len(&file).unwrap(), 20_000);
+        assert_eq!(set_len(&file, 19_999).unwrap_err().kind(), ErrorKind::ResourceBusy);
+        drop(longer);
+        set_len(&file, 10_000).unwrap();
+        assert_eq!(two.bytes(0..10_000).unwrap(), bytes, "what is mapped stays");
         drop(two);
-        assert!(!is_mapped(&file).unwrap());
+        assert_eq!(mapped_len(&file).unwrap(), 0);
         set_len(&file, 0).unwrap();
         assert!(Map::of(&file).unwrap().is_none(), "an empty file");
-        assert!(!is_mapped(&file).unwrap());
+        assert_eq!(mapped_len(&file).unwrap(), 0);
     }
 
     /// As when another program cuts it, or the disk does not give a page.
     #[test]
     fn a_page_that_cannot_be_had_is_an_error() {
         let (_dir, file, _) = file(4 * CHUNK);
-        let map = Map::of(&file).unwrap().unwrap();
-        let Bytes::Mapped { map: raw, .. } = &map.bytes else { panic!("a real file") };
-        if !cfg!(target_os = "linux") || raw.advise(memmap2::Advice::PopulateRead).is_err() {
-            println!("not tested: this system does not read maps ahead (Linux 5.14 does)");
+        let Some(map) = Map::of(&file).unwrap() else {
+            // Then nothing is mapped, and the reads are plain ones.
+            assert!(!reads_at_bidding());
             return;
-        }
+        };
         file.set_len((2 * CHUNK) as u64).unwrap();
         assert!(map.bytes(0..2 * CHUNK).is_ok());
         let refused = map.bytes(2 * CHUNK..2 * CHUNK + 1).unwrap_err();

@@ -193,7 +193,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     }
     /// Length of a file, in bytes.
     fn len(&self, file: &Handle) -> io::Result<u64>;
-    /// Cuts or extends (with zeros) a file to `len` bytes. One that is mapped is not cut:
+    /// Cuts or extends (with zeros) a file to `len` bytes. What is mapped of it is not cut off:
     /// `ErrorKind::ResourceBusy`.
     fn set_len(&self, file: &Handle, len: u64) -> io::Result<()>;
     /// Reserves blocks for the first `len` bytes; the length becomes at least `len`, new bytes are 0.
@@ -209,9 +209,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn map(&self, _file: &Handle) -> io::Result<Option<Arc<Map>>> {
         Ok(None)
     }
-    /// Whether a [`Map`] of the file is held by anybody in this process.
-    fn is_mapped(&self, _file: &Handle) -> io::Result<bool> {
-        Ok(false)
+    /// How many bytes of the file, from the first on, are in a [`Map`] that anybody in this process holds.
+    fn mapped_len(&self, _file: &Handle) -> io::Result<u64> {
+        Ok(0)
     }
     /// The entries of a folder, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
@@ -517,7 +517,7 @@ impl File {
 
     /// Maps the file's bytes of now; `None` where they are to be read plainly. What is mapped must not be
     /// overwritten.
-    pub fn map(&self) -> Result<Option<Arc<Map>>, IoError> {
+    pub(crate) fn map(&self) -> Result<Option<Arc<Map>>, IoError> {
         self.disk.map(&self.state.handle).map_err(|error| self.error("map", error))
     }
 
@@ -527,12 +527,12 @@ impl File {
         answer.map_err(|error| self.error("stat", error))
     }
 
-    /// Whether somebody in this process holds a [`Map`] of the file.
-    pub fn is_mapped(&self) -> Result<bool, IoError> {
-        self.disk.is_mapped(&self.state.handle).map_err(|error| self.error("stat", error))
+    /// How many bytes of the file, from the first on, somebody in this process holds mapped.
+    pub fn mapped_len(&self) -> Result<u64, IoError> {
+        self.disk.mapped_len(&self.state.handle).map_err(|error| self.error("stat", error))
     }
 
-    /// Cuts or extends the file to `len` bytes. One that is mapped is not cut (`ErrorKind::ResourceBusy`).
+    /// Cuts or extends the file to `len` bytes. What is mapped is not cut off (`ErrorKind::ResourceBusy`).
     pub fn set_len(&self, len: u64) -> Result<(), IoError> {
         self.check_latch()?;
         self.disk.set_len(&self.state.handle, len).map_err(|error| self.error("truncate", error))

@@ -121,8 +121,8 @@ impl Disk for PortableDisk {
         if self.maps { Map::of(os(file)?) } else { Ok(None) }
     }
 
-    fn is_mapped(&self, file: &Handle) -> io::Result<bool> {
-        map::is_mapped(os(file)?)
+    fn mapped_len(&self, file: &Handle) -> io::Result<u64> {
+        map::mapped_len(os(file)?)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

@@ -345,6 +345,7 @@ impl PartitionLog {
     pub fn close(&self) -> Result<ClosedLog, ChangeError> {
         let _changes = self.changes.lock();
         let mut writer = self.writer.lock();
+        self.unmap();
         match writer.state {
             WriterState::Open => {}
             WriterState::Damaged(_) | WriterState::Failed(_) => {
@@ -387,7 +388,13 @@ impl PartitionLog {
     pub(crate) fn abandon(&self) {
         let _changes = self.changes.lock();
         self.writer.lock().state = WriterState::Closed(ClosedLog::Clean);
+        self.unmap();
         self.readable().close();
+    }
+
+    /// Reads go on, but plainly: once the folder is given back, another program may cut its files.
+    fn unmap(&self) {
+        self.segments.load().iter().for_each(|segment| segment.unmap());
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::{Isolation, PartitionLog, ReadError, fetch::Place};
 use crate::{
     commit::WatermarksSnapshot,
-    segment::{AbortedTransaction, SegmentRange, SegmentView},
+    segment::{AbortedTransaction, SegmentError, SegmentRange, SegmentView},
     types::Offset,
 };
 
@@ -120,12 +120,20 @@ impl PartitionLog {
         position: u64,
         upper: Offset,
     ) -> Result<u64, ReadError> {
-        let end = if upper < view.next_offset() { view.locate(upper)? } else { None };
-        let end = end.map_or(view.len(), |(position, _)| position);
         let damage = self.damage.load();
         let base = view.segment().base_offset();
         let ahead = damage.iter().filter(|range| range.segment == base);
         let ahead = ahead.map(|range| range.position).filter(|start| *start >= position);
-        Ok(ahead.fold(end, u64::min))
+        let sound = ahead.fold(view.len(), u64::min);
+        if upper >= view.next_offset() {
+            return Ok(sound);
+        }
+        match view.locate(upper) {
+            Ok(Some((end, _))) => Ok(sound.min(end)),
+            // Damage stands before it; whether it is known or not, the walk up to it ends there.
+            Err(SegmentError::Corrupt(_)) if sound < view.len() => Ok(sound),
+            Ok(None) => Ok(sound),
+            Err(error) => Err(error.into()),
+        }
     }
 }

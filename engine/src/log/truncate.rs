@@ -104,8 +104,12 @@ impl PartitionLog {
         self.lower_checkpoint(range.offset)?;
         writer.state = WriterState::Failed(None);
         let (kept, removed) = self.segments.load().truncated(range.segment);
-        for segment in removed {
-            segment.unmap();
+        for segment in &removed {
+            if segment.base_offset() == range.segment {
+                segment.give_up(range.position, range.offset.max(range.segment));
+            } else {
+                segment.give_up(0, segment.base_offset());
+            }
         }
         let logs = Folder::read(self.storage(), &self.path)?.logs;
         let from = logs.partition_point(|(base, _)| *base < range.segment);
@@ -116,18 +120,22 @@ impl PartitionLog {
         let (offset, at) = (range.offset, range.position);
         let cut = cut(self.storage(), &self.path, logs, at, offset, cause, true)?;
         // A segment that records are missing before goes whole: the one before it goes on.
-        let (base, kept) = match kept.last() {
-            Some(before) if range.offset < range.segment => {
-                remove_segment(self.storage(), &self.path, range.segment)?;
-                self.storage().sync_dir(&self.path)?;
-                (before.base_offset(), kept.truncated(before.base_offset()).0)
-            }
-            _ => (range.segment, kept),
-        };
+        let before = kept.last().filter(|_| range.offset < range.segment).cloned();
+        let base = before.as_ref().map_or(range.segment, |before| before.base_offset());
         writer.seals.retain(|sealed| sealed < base);
-        writer.seals.store(self.storage(), &self.path)?;
-        let (storage, trust) = (self.storage(), Trust::Indexes);
-        writer.active = ActiveSegment::open(storage, &self.path, base, &self.options, trust)?;
+        let storage = self.storage();
+        let kept = if let Some(before) = &before {
+            remove_segment(storage, &self.path, range.segment)?;
+            storage.sync_dir(&self.path)?;
+            writer.seals.store(storage, &self.path)?;
+            writer.active = ActiveSegment::reopen(before)?;
+            kept.truncated(base).0
+        } else {
+            writer.seals.store(storage, &self.path)?;
+            let (path, trust) = (&self.path, Trust::Indexes);
+            writer.active = ActiveSegment::open(storage, path, base, &self.options, trust)?;
+            kept
+        };
         let set = kept.with_pushed(writer.active.segment().clone());
         self.settle(writer, set)?;
         self.damage.store(Arc::new(Vec::new()));
@@ -194,6 +202,7 @@ impl PartitionLog {
         match ActiveSegment::reopen_cut(target, stays, end) {
             Err(SegmentError::Corrupt(_)) if marks.log_start == marks.log_end => {
                 let (storage, base) = (self.storage(), target.base_offset());
+                target.give_up(stays, end);
                 ActiveSegment::open(storage, &self.path, base, &self.options, Trust::Nothing)
             }
             other => other,

@@ -240,7 +240,8 @@ impl ActiveSegment {
         Ok(buffers)
     }
 
-    /// Writes zeros behind the batches, which end at `len`: as much as there is of them, up to the limit. Who
+    /// Writes zeros behind the batches, which end at `len`: half as much as there is of them, or up to as much,
+    /// and no more than the limit. Who
     /// overwrites a file syncs bytes alone; who lengthens it waits for the file system's journal too, twice
     /// as long. The next sync makes the zeros durable with the batches that have just reached the end of
     /// those before. Until a segment is sealed its batches are so followed by zeros, and a recovery knows
@@ -260,7 +261,13 @@ impl ActiveSegment {
         self.tail = Tail::Reserved;
         match self.file.write_at(len, vec![0; (end - len) as usize]) {
             Ok(_) => self.room.push(end),
-            Err(error) => tracing::debug!(%error, "no space is prepared"),
+            Err(error) => {
+                tracing::debug!(%error, "no space is prepared");
+                // A full disk has none to spare for it.
+                self.tail = Tail::Torn;
+                let _ = self.trim();
+                self.prepared = end;
+            }
         }
     }
 

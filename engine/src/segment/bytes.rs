@@ -21,7 +21,7 @@ pub(super) enum Kind {
 }
 
 impl SegmentBytes {
-    /// Keeps the first `len` bytes; no effect where there are no more.
+    /// Keeps the first `to` bytes; no effect where there are no more.
     pub fn truncate(&mut self, to: usize) {
         match &mut self.0 {
             Kind::Read(bytes) => bytes.truncate(to),

@@ -3,7 +3,7 @@
 use std::{os::fd::BorrowedFd, path::Path, sync::Arc};
 
 use super::{Headers, Segment, SegmentError, SegmentView, published::View};
-use crate::types::Offset;
+use crate::{error::Corruption, types::Offset};
 
 /// Where whole batches stand in a segment's file.
 #[derive(Debug, Clone)]
@@ -44,8 +44,9 @@ impl SegmentRange {
     /// their number; 0 at the end. Where the system can, they go from the file to the socket without a copy
     /// (sendfile). A socket that does not block and takes none is an error of kind `WouldBlock`.
     ///
-    /// [`SegmentError::Truncated`] where a truncation has come in between: the bytes sent by this call may
-    /// be others than were found.
+    /// [`SegmentError::Truncated`] where a truncation has come in between: the bytes sent by this call, and those
+    /// that still wait in the socket (without a copy they are the file's own), may be others than were found.
+    /// [`SegmentError::Corrupt`] where the file ends before the range does.
     pub fn send(&self, at: u64, socket: BorrowedFd<'_>) -> Result<usize, SegmentError> {
         let left = self.len.saturating_sub(at);
         if left == 0 {
@@ -53,7 +54,16 @@ impl SegmentRange {
         }
         self.segment.confirm(Ok(()), &self.view)?;
         let sent = self.segment.file()?.send(self.position + at, left as usize, socket);
-        self.segment.confirm(sent.map_err(SegmentError::from), &self.view)
+        let sent = sent.map_err(SegmentError::from).and_then(|sent| match sent {
+            0 => {
+                let end = self.position + self.len;
+                let (path, at) = (self.path(), self.position + at);
+                let expected = format!("at least {end} bytes");
+                Err(Corruption::new(path, at, "length of the file", expected, at).into())
+            }
+            sent => Ok(sent),
+        });
+        self.segment.confirm(sent, &self.view)
     }
 }
 
@@ -75,17 +85,11 @@ impl Segment {
         from: u64,
         limit: u64,
     ) -> Result<Option<(u64, Offset)>, SegmentError> {
-        let mut headers = self.headers_below(view, from, limit)?;
-        let mut last = None;
-        for item in headers.by_ref() {
-            let (position, header) = item?;
-            let end = position + header.total_bytes() as u64;
-            if end > limit {
-                break;
-            }
-            last = Some((end, header.next_offset()));
+        match last_end_of(self.headers_below(view, from, limit)?, limit) {
+            // Nearer to `limit` the log is damaged: what stands before is sound all the same.
+            Err(SegmentError::Corrupt(_)) => last_end_of(Headers::new(self, *view, from), limit),
+            other => other,
         }
-        Ok(last)
     }
 
     /// A walk from a batch on that ends at or before `limit`, and begins at `from` or behind.
@@ -115,4 +119,24 @@ impl Segment {
         }
         Ok(Headers::new(self, *view, from))
     }
+}
+
+/// Where the last batch of a walk ends that ends at or before `limit`, and the offset behind it. Damage behind the
+/// first batch ends the walk, as a fetch ends there.
+fn last_end_of(headers: Headers<'_>, limit: u64) -> Result<Option<(u64, Offset)>, SegmentError> {
+    let mut last = None;
+    for item in headers {
+        match item {
+            Ok((position, header)) => {
+                let end = position + header.total_bytes() as u64;
+                if end > limit {
+                    break;
+                }
+                last = Some((end, header.next_offset()));
+            }
+            Err(SegmentError::Corrupt(_)) if last.is_some() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(last)
 }

@@ -77,7 +77,7 @@ impl ActiveSegment {
     }
 
     /// As [`ActiveSegment::reopen`], of one that is then cut to `len` bytes and `next_offset`. Where somebody
-    /// holds mapped bytes of it the segment goes on in a copy ([`cut_log`]), and those who hold `sealed` see
+    /// holds mapped bytes of what goes the segment goes on in a copy ([`cut_log`]), and those who hold `sealed` see
     /// the cut and nothing that comes after it.
     pub fn reopen_cut(
         sealed: &Segment,
@@ -87,7 +87,7 @@ impl ActiveSegment {
         sealed.unmap();
         let (storage, dir, base) = (sealed.storage(), sealed.dir(), sealed.base_offset());
         let file = storage.open(sealed.path(), Open::Write)?;
-        if !file.is_mapped()? {
+        if file.mapped_len()? <= len {
             return Self::reopen_as(sealed, file);
         }
         sealed.published().truncated(len, next_offset);

@@ -274,10 +274,17 @@ impl Segment {
         }
     }
 
-    /// The segment is going to be cut, or appended to: from now on it is read plainly. Those who hold
-    /// mapped bytes keep them, and the file mapped ([`File::is_mapped`]).
+    /// The segment is going to be cut, or appended to, or its folder given back: from now on it is read
+    /// plainly. Those who hold mapped bytes keep them, and the file mapped ([`File::mapped_len`]).
     pub(crate) fn unmap(&self) {
         *self.mapping.lock() = Mapping::None;
+    }
+
+    /// The file is going to be cut to `len` bytes, below `next_offset`, and to go on in other hands: those who
+    /// hold this segment read no further, and hear of it ([`SegmentError::Truncated`]).
+    pub(crate) fn give_up(&self, len: u64, next_offset: Offset) {
+        self.unmap();
+        self.published().truncated(len, next_offset);
     }
 
     /// Bytes of the whole batches at the start of `bytes`, and of the first one, whole or not.

@@ -96,10 +96,12 @@ impl State {
         open.copied().ok_or_else(|| Errno::BADF.into())
     }
 
-    /// Whether somebody holds the bytes of a file as they were when it was mapped.
-    pub(super) fn is_mapped(&mut self, node: NodeId) -> bool {
+    /// How many bytes of a file somebody holds as they were when it was mapped.
+    pub(super) fn mapped_len(&mut self, node: NodeId) -> u64 {
         self.mapped.retain(|(_, bytes)| bytes.strong_count() > 0);
-        self.mapped.iter().any(|(mapped, _)| *mapped == node)
+        let of_file = self.mapped.iter().filter(|(mapped, _)| *mapped == node);
+        let lengths = of_file.filter_map(|(_, bytes)| Some(bytes.upgrade()?.len() as u64));
+        lengths.max().unwrap_or(0)
     }
 
     pub(super) fn writable(&self, handle: &Handle) -> io::Result<NodeId> {
@@ -163,6 +165,9 @@ impl State {
             return Err(Errno::IO.into());
         }
         let node = self.writable(file)?;
+        if self.maps && position < self.mapped_len(node) {
+            return Err(io::Error::other("overwrites what somebody holds mapped"));
+        }
         let file = self.tree.file_mut(node)?;
         let mut bytes = data.concat();
         let total = bytes.len();

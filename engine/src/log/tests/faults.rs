@@ -123,16 +123,28 @@ fn a_bit_that_a_read_flips_never_gives_another_offset() {
 
 #[test]
 fn retention_makes_room_on_a_full_disk() {
-    let bench = Bench::new(LogConfig { retention_bytes: 400, ..small() });
+    retention_makes_room(LogConfig { retention_bytes: 400, ..small() });
+}
+
+/// Zeros that were written as far as they went give the rest of the disk back.
+#[test]
+fn retention_makes_room_where_space_could_not_be_prepared() {
+    let prepares = LogConfig { prepare_bytes: 1 << 16, ..small() };
+    retention_makes_room(LogConfig { retention_bytes: 400, ..prepares });
+}
+
+fn retention_makes_room(config: LogConfig) {
+    let bench = Bench::new(config);
     bench.append_each(0..20);
     let delay = bench.config.file_delete_delay;
     bench.disk.fill_up(2_000);
+    bench.append_each(20..21);
     let now = crate::clock::Clock::monotonic(&*bench.clock);
     bench.log.step(now).unwrap();
     bench.log.step(now + delay).unwrap();
     assert_eq!(bench.files(".deleted"), Vec::<String>::new());
     let start = bench.log.watermarks().log_start;
-    bench.append_each(20..24);
+    bench.append_each(21..24);
     assert_eq!(bench.offsets(), (start..24).collect::<Vec<_>>());
 }
 

@@ -71,7 +71,8 @@ fn a_cut_into_a_mapped_segment_leaves_what_readers_hold() {
         bench.append_each(2..4);
         let stale = set.as_slice()[0].read(0, u64::MAX, 1 << 20, true);
         let found = stale.map(|bytes| bytes.len() as u64 / one());
-        assert!(matches!(found, Ok(2 | 4) | Err(_)), "never what was cut off: {found:?}");
+        // The old segment ends where it was cut where a copy goes on, and has what came since where it does.
+        assert_eq!(found.unwrap(), if held { 2 } else { 4 });
         assert_eq!(fetched.as_ref().map(Fetched::bytes), held.then_some(&before[..]));
         assert_eq!(bench.offsets(), [0, 1, 2, 3]);
         assert!(bench.files(".cleaned").is_empty());
@@ -143,6 +144,54 @@ fn damage_is_cut_off_under_who_holds_the_bytes() {
     assert_eq!(bench.offsets(), (0..9).collect::<Vec<_>>());
     drop(fetched);
     assert_eq!(bench.kill().offsets(), (0..9).collect::<Vec<_>>());
+}
+
+/// Another program may have the folder now, and cut what it likes.
+#[test]
+fn a_closed_log_maps_nothing_any_more() {
+    for abandons in [false, true] {
+        let bench = mapped();
+        let fetched = fetch(&bench, 0);
+        assert!(fetched.is_mapped() && fetch(&bench, 5).is_mapped());
+        if abandons {
+            bench.log.abandon()
+        } else {
+            bench.close()
+        }
+        assert!(!fetch(&bench, 0).is_mapped() && !fetch(&bench, 5).is_mapped());
+        assert_eq!(offsets(&fetch(&bench, 3)), [3, 4], "reads go on");
+        let mapped_len = |base| {
+            let path = file_path(bench.log.path(), base, Suffix::Log);
+            bench.storage().open(&path, Open::Read).unwrap().mapped_len().unwrap()
+        };
+        assert_eq!((mapped_len(0), mapped_len(5)), (5 * one(), 0), "but what somebody holds");
+        assert_eq!(offsets(&fetched), [0, 1, 2, 3, 4]);
+    }
+}
+
+/// A segment is lost; the one before it, of which somebody holds bytes, is appended to again, with space that is
+/// prepared and given back.
+#[test]
+fn behind_a_gap_the_log_goes_on_in_a_segment_that_is_held() {
+    let disk = ForgetfulDisk::new();
+    disk.map_files();
+    let config = LogConfig { prepare_bytes: 1 << 16, ..config() };
+    let bench = Bench::open(&disk, Arc::new(ManualClock::new(NOW_MS)), config).unwrap();
+    bench.append_each(0..12);
+    bench.log.truncate_to(9).unwrap();
+    bench.append_each(9..13);
+    bench.storage().remove_file(&file_path(bench.log.path(), 5, Suffix::Log)).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.log.damage().len(), 1, "{:?}", bench.report);
+    let fetched = fetch(&bench, 0);
+    assert!(fetched.is_mapped());
+    bench.log.cut_damage().unwrap().unwrap();
+    bench.append_each(5..25);
+    assert_eq!(bench.log.truncate_to(3).unwrap(), 3);
+    assert_eq!(offsets(&fetched), [0, 1, 2, 3, 4]);
+    bench.append_each(3..12);
+    bench.close();
+    assert_eq!(bench.kill().offsets(), (0..12).collect::<Vec<_>>());
 }
 
 /// Someone reads on in a set of segments that a cut has overtaken.

@@ -12,7 +12,7 @@ use super::bench::{
 };
 use crate::{
     io::{Open, PortableDisk, SyncKind},
-    log::{FetchedRange, Isolation, LogConfig, PartitionLog, ReadError},
+    log::{FetchedRange, Isolation, LogConfig, PartitionLog, ReadError, state::PartitionState},
     record::{Marker, control_batch},
     segment::{Suffix, file_path},
     types::Offset,
@@ -34,6 +34,45 @@ fn sent(range: &FetchedRange) -> Vec<u8> {
     }
     drop(near);
     received.join().unwrap().unwrap()
+}
+
+/// Batches behind damage were found, and the owner cuts the log there: what takes their place is not sent for them.
+#[test]
+fn what_takes_the_place_of_damage_is_not_sent() {
+    let bench = Bench::new(LogConfig { segment_bytes: 1 << 20, ..small() });
+    bench.append_each(0..10);
+    bench
+        .dir
+        .note(bench.log.partition(), PartitionState { recovery_point: 0, ..bench.log.state() });
+    bench.dir.persist().unwrap();
+    let path = file_path(bench.log.path(), 0, Suffix::Log);
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    file.write_at(2 * one() + 70, vec![0xAA; 4]).unwrap();
+    file.sync(SyncKind::All).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.log.damage().len(), 1, "{:?}", bench.report);
+    let range = bench.log.fetch_range(5, 1 << 20, Isolation::LogEnd).unwrap();
+    assert_eq!((range.first_offset(), range.next_offset()), (5, 10));
+    bench.log.cut_damage().unwrap().unwrap();
+    let (near, _far) = UnixStream::pair().unwrap();
+    let is_refused = || matches!(range.send(0, &near), Err(ReadError::Truncated { .. }));
+    assert!(is_refused());
+    bench.append_each(2..20);
+    assert!(is_refused(), "other batches stand there now");
+}
+
+/// A file that ends too early is no end of a range.
+#[test]
+fn a_range_that_the_file_does_not_have_is_an_error() {
+    let bench = Bench::new(LogConfig { segment_bytes: 1 << 20, ..small() });
+    bench.append_each(0..3);
+    let range = bench.log.fetch_range(0, 1 << 20, Isolation::LogEnd).unwrap();
+    let path = file_path(bench.log.path(), 0, Suffix::Log);
+    bench.storage().open(&path, Open::Write).unwrap().set_len(one()).unwrap();
+    let (near, _far) = UnixStream::pair().unwrap();
+    assert_eq!(range.send(0, &near).unwrap() as u64, one());
+    let refused = range.send(one(), &near).unwrap_err().to_string();
+    assert!(refused.contains("length of the file: expected at least"), "{refused}");
 }
 
 /// A range is what a fetch gives, for each offset, size and isolation.
