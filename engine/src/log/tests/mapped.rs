@@ -154,9 +154,9 @@ fn a_closed_log_maps_nothing_any_more() {
         let fetched = fetch(&bench, 0);
         assert!(fetched.is_mapped() && fetch(&bench, 5).is_mapped());
         if abandons {
-            bench.log.abandon()
+            bench.log.abandon();
         } else {
-            bench.close()
+            bench.close();
         }
         assert!(!fetch(&bench, 0).is_mapped() && !fetch(&bench, 5).is_mapped());
         assert_eq!(offsets(&fetch(&bench, 3)), [3, 4], "reads go on");
