@@ -109,13 +109,27 @@ impl UnrecoveredLog {
         if found.buried.is_empty() {
             return Ok(set);
         }
-        let deleted = self.deleted_below();
-        let count = found.sealed.partition_point(|segment| segment.next_offset() <= deleted);
+        let count = self.count_buried(found);
         for segment in found.sealed.drain(..count) {
             remove_segment(self.storage(), &self.path, segment.base_offset())?;
             self.storage().sync_dir(&self.path)?;
         }
         Ok(set.without_prefix(count).0)
+    }
+
+    /// How many segments [`Self::without_buried`] will remove.
+    fn count_buried(&self, found: &Recovered) -> usize {
+        if found.buried.is_empty() {
+            return 0;
+        }
+        let deleted = self.deleted_below();
+        found.sealed.partition_point(|segment| segment.next_offset() <= deleted)
+    }
+
+    /// Base offset of the first segment that stays.
+    pub(super) fn first_kept(&self, found: &Recovered) -> Offset {
+        let kept = found.sealed.get(self.count_buried(found));
+        kept.unwrap_or(found.active.segment()).base_offset()
     }
 }
 

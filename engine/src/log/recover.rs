@@ -352,7 +352,8 @@ impl UnrecoveredLog {
             let expected = format!("at least {first}, the first segment there is");
             return refuse("log start of the partition", expected);
         }
-        Ok(log_start.max(first))
+        // In a compacted log the next segment may begin behind those that go.
+        Ok(log_start.max(first).max(self.first_kept(found)))
     }
 
     /// Syncs what recovery kept, before anybody is told that it is durable, and before the recovery

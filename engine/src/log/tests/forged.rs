@@ -335,3 +335,29 @@ fn a_control_batch_that_does_not_say_what_it_ends_is_refused_where_the_producers
     let found = format!("00000000000000000005.log at byte {records}: control record key");
     assert!(text.contains(&found), "{text}");
 }
+
+/// What looks as if a recovery had dug it out of a damaged segment holds zeros alone: the log started where no segment
+/// does, and gave "out of range" at its own start.
+#[test]
+fn behind_damage_in_deleted_records_a_compacted_log_starts_where_a_segment_does() {
+    // Zeros at the end of a segment may be space that was prepared.
+    let config = LogConfig { prepare_bytes: 1 << 16, compacted: true, ..small() };
+    let bench = Bench::new(LogConfig { segment_bytes: 5 * one(), ..config });
+    bench.append_each(0..10);
+    bench.close();
+    forget_state(&bench);
+    let (storage, root) = (bench.storage(), Path::new(ROOT));
+    remove_clean_shutdown(&storage, root).unwrap();
+    storage.remove_file(&root.join(RECOVERY_POINTS)).unwrap();
+    storage.remove_file(&bench.log.path().join(SEALS_FILE)).unwrap();
+    write_offsets(&storage, &root.join(LOG_STARTS), &[(partition(), 2)].into()).unwrap();
+    let open = |base| storage.open(&file_path(bench.log.path(), base, Suffix::Log), Open::Create);
+    for position in [0, one()] {
+        open(0).unwrap().write_at(position + 8, vec![0x7F]).unwrap();
+    }
+    open(2).unwrap().write_at(0, vec![0; 3]).unwrap();
+    let bench = bench.kill();
+    assert_eq!(bench.report.deleted_damage.len(), 1, "{:?}", bench.report);
+    assert_eq!((bench.bases(), bench.report.log_start), (vec![5], 5), "{:?}", bench.report);
+    assert_eq!(bench.offsets(), [5, 6, 7, 8, 9]);
+}
