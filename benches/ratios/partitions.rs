@@ -12,7 +12,7 @@ use std::{
 use trunkline::{
     commit::Strategy,
     io::Storage,
-    log::{LogDir, PartitionLog, commit_all},
+    log::{LogConfig, LogDir, PartitionLog, commit_all},
     types::Durability,
 };
 use trunkline_benches::{
@@ -59,12 +59,22 @@ pub(crate) fn group(partitions: usize, rounds: u64, folder: &Path) -> Group<'sta
         "raw: one journal, fdatasync",
         journal(&folder.join("journal"), partitions, rounds, &batch),
     );
-    for (name, strategy) in [("each", Strategy::SyncEach), ("flush once", Strategy::FlushOnce)] {
-        let folder = folder.join(format!("partitions, {name}"));
-        group.row(
-            format!("trunkline, {name}"),
-            trunkline(&folder, partitions, rounds, &batch, strategy),
-        );
+    let zeros = LogConfig::PREPARE_BYTES;
+    for (name, strategy, prepare_bytes) in [
+        ("fdatasync a file, growing", Strategy::SyncEach, 0),
+        ("fdatasync a file, over zeros", Strategy::SyncEach, zeros),
+        ("one flush, over zeros", Strategy::FlushOnce, zeros),
+    ] {
+        // A thousand logs have three thousand descriptors.
+        if partitions > 100 && strategy == Strategy::SyncEach {
+            continue;
+        }
+        for storage in [Storage::portable(), Storage::system()] {
+            let name = format!("trunkline, {name}, {}", storage.backend());
+            let dir = LogDir::open(&storage, &folder.join(&name), strategy).expect("opens");
+            let row = trunkline(&Arc::new(dir), partitions, rounds, &batch, prepare_bytes);
+            group.row(name, row);
+        }
     }
     group
 }
@@ -134,17 +144,16 @@ fn journal(
 }
 
 fn trunkline(
-    folder: &Path,
+    dir: &Arc<LogDir>,
     partitions: usize,
     rounds: u64,
     batch: &[u8],
-    strategy: Strategy,
+    prepare_bytes: u64,
 ) -> impl FnMut() -> Duration + use<> {
-    let dir = LogDir::open(&Storage::portable(), folder, strategy).expect("opens");
-    let dir = Arc::new(dir);
     let open = |number| {
-        let log = log_in(&dir, number, |config| config.durability(Durability::Durable));
-        (Arc::new(log), Some(batch.to_vec()))
+        let settings =
+            |config: LogConfig| config.durability(Durability::Durable).prepare_bytes(prepare_bytes);
+        (Arc::new(log_in(dir, number, settings)), Some(batch.to_vec()))
     };
     let mut logs: Vec<_> = (0..partitions as u32).map(open).collect();
     let bytes = (FILE_BYTES / partitions as u64).max(LOG_BYTES);

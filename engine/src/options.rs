@@ -77,7 +77,7 @@ impl EngineOptions {
     pub fn new(log_dir: impl Into<PathBuf>) -> Self {
         Self {
             log_dirs: vec![log_dir.into()],
-            storage: Storage::portable(),
+            storage: Storage::system(),
             clock: Arc::new(SystemClock::new()),
             seed: None,
             housekeeping: Housekeeping::default(),

@@ -94,8 +94,12 @@ pub struct LogDirMetrics {
     pub rounds: u64,
     /// Files synced.
     pub syncs: u64,
+    /// Of these, files that shared one flush of the device's cache with others.
+    pub flushed_together: u64,
     /// Ends of files that became durable: `served / syncs` waits shared a sync.
     pub served: u64,
+    /// How the files are reached: `io_uring`, `portable`, or what a backend of one's own calls itself.
+    pub backend: &'static str,
 }
 
 impl EngineMetrics {
@@ -132,7 +136,9 @@ impl LogDirMetrics {
             commits: metrics.commits.get(),
             rounds: metrics.rounds.get(),
             syncs: metrics.syncs.get(),
+            flushed_together: metrics.flushed_together.get(),
             served: metrics.served.get(),
+            backend: dir.storage().backend(),
         }
     }
 }

@@ -478,6 +478,10 @@ impl FaultyDisk {
 }
 
 impl Disk for FaultyDisk {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Handle> {
         self.or_denied(Verb::Open, &[bytes_of(path), &[how as u8]], |disk| disk.open(path, how))
     }

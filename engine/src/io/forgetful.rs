@@ -259,6 +259,10 @@ impl ForgetfulDisk {
 }
 
 impl Disk for ForgetfulDisk {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Handle> {
         let mut state = self.on()?;
         let found = match state.tree.find(path) {

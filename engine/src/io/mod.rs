@@ -24,6 +24,8 @@ mod faulty;
 mod forgetful;
 mod map;
 mod portable;
+#[cfg(target_os = "linux")]
+mod uring;
 mod write_back;
 
 #[cfg(any(test, feature = "sim"))]
@@ -32,6 +34,8 @@ pub use faulty::{Fault, FaultyDisk, Verb};
 pub use forgetful::{ForgetfulDisk, Loss};
 pub use map::Map;
 pub use portable::PortableDisk;
+#[cfg(target_os = "linux")]
+pub use uring::UringDisk;
 
 use crate::error::IoError;
 
@@ -166,6 +170,10 @@ pub trait Lock: fmt::Debug + Send + Sync {}
 
 /// What a backend gives. Plain `io::Error`s: [`Storage`] adds operation, path and position.
 pub trait Disk: fmt::Debug + Send + Sync {
+    /// What metrics call it.
+    fn name(&self) -> &'static str {
+        "another"
+    }
     /// Opens a file.
     fn open(&self, path: &Path, how: Open) -> io::Result<Handle>;
     /// Starts operations over any number of files; those of one file are performed in order.
@@ -248,7 +256,23 @@ impl Storage {
         Self(disk)
     }
 
-    /// The machine's own files.
+    /// The machine's own files, many at once by io_uring where the kernel lends a ring; otherwise as
+    /// [`Storage::portable`].
+    pub fn system() -> Self {
+        #[cfg(target_os = "linux")]
+        match UringDisk::new() {
+            Ok(disk) => return Self::new(Arc::new(disk)),
+            Err(error) => tracing::info!(%error, "no io_uring: plain system calls"),
+        }
+        Self::portable()
+    }
+
+    /// The backend's name, for metrics: `io_uring`, `portable`, or what it calls itself.
+    pub fn backend(&self) -> &'static str {
+        self.0.name()
+    }
+
+    /// The machine's own files, by plain system calls.
     pub fn portable() -> Self {
         Self::new(Arc::new(PortableDisk::new()))
     }

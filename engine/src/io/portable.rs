@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Buffers that one pwritev takes (Linux: `UIO_MAXIOV` 1024).
-const MAX_SLICES: usize = 1024;
+pub(super) const MAX_SLICES: usize = 1024;
 
 /// The machine's own files, through plain system calls.
 #[derive(Debug)]
@@ -52,6 +52,10 @@ impl Default for PortableDisk {
 }
 
 impl Disk for PortableDisk {
+    fn name(&self) -> &'static str {
+        "portable"
+    }
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Handle> {
         let mut options = fs::OpenOptions::new();
         options.read(true);
@@ -199,7 +203,7 @@ fn describe(name: OsString, metadata: &fs::Metadata) -> Entry {
 }
 
 /// Performs one operation; `failed` lists the files of this submission that a write failed on.
-fn perform(operation: Operation, failed: &mut Vec<Arc<fs::File>>) -> Completion {
+pub(super) fn perform(operation: Operation, failed: &mut Vec<Arc<fs::File>>) -> Completion {
     match operation {
         Operation::Read { file, position, mut into } => {
             let result = match &file {

@@ -1,4 +1,4 @@
-//! The same cases over the machine's own files and over the simulated disk; then the latch, and the
+//! The same cases over the machine's own files, by each backend, and over the simulated disk; then the latch, and the
 //! lock against another process.
 
 use std::{
@@ -9,10 +9,12 @@ use std::{
 
 use super::*;
 
-/// Runs a case over both backends, each with an empty folder.
-fn over_both(case: impl Fn(&Storage, &Path)) {
-    let folder = tempfile::tempdir().unwrap();
-    case(&Storage::portable(), folder.path());
+/// Runs a case over each backend with an empty folder.
+fn over_each(case: impl Fn(&Storage, &Path)) {
+    for storage in [Storage::portable(), Storage::system()] {
+        let folder = tempfile::tempdir().unwrap();
+        case(&storage, folder.path());
+    }
     let disk = ForgetfulDisk::new();
     disk.create_dir(Path::new("/data")).unwrap();
     case(&disk.storage(), Path::new("/data"));
@@ -25,7 +27,7 @@ fn names(storage: &Storage, dir: &Path) -> Vec<String> {
 
 #[test]
 fn bytes_come_back_as_they_were_written() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let file = storage.open(&dir.join("a"), Open::CreateNew).unwrap();
         assert!(file.is_empty().unwrap());
         let buffer = file.write_at(0, b"0123456789".to_vec()).unwrap();
@@ -53,7 +55,7 @@ fn bytes_come_back_as_they_were_written() {
 
 #[test]
 fn direct_reads_give_the_same_bytes_from_any_position() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let content: Vec<u8> = (0..9_000_123_u32).map(|n| (n / 7) as u8).collect();
         let file = storage.open(&dir.join("a"), Open::CreateNew).unwrap();
         file.write_at(0, content.clone()).unwrap();
@@ -79,7 +81,7 @@ fn direct_reads_give_the_same_bytes_from_any_position() {
 
 #[test]
 fn one_write_takes_more_buffers_than_one_system_call() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let file = storage.open(&dir.join("a"), Open::Create).unwrap();
         let data: Vec<Vec<u8>> = (0..2_500usize).map(|n| vec![n as u8; n % 7]).collect();
         let expected = data.concat();
@@ -92,7 +94,7 @@ fn one_write_takes_more_buffers_than_one_system_call() {
 
 #[test]
 fn lengths_are_cut_extended_and_allocated() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let file = storage.open(&dir.join("a"), Open::Create).unwrap();
         file.write_at(0, vec![1; 5_000]).unwrap();
         file.set_len(3).unwrap();
@@ -109,7 +111,7 @@ fn lengths_are_cut_extended_and_allocated() {
 
 #[test]
 fn files_open_as_asked() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let path = dir.join("a");
         for how in [Open::Read, Open::Write] {
             assert!(storage.open(&path, how).unwrap_err().is_not_found());
@@ -129,7 +131,7 @@ fn files_open_as_asked() {
 
 #[test]
 fn small_files_are_replaced_whole() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let path = dir.join("checkpoint");
         storage.replace(&path, b"a long first content").unwrap();
         storage.open(&dir.join("checkpoint.tmp"), Open::Create).unwrap();
@@ -143,7 +145,7 @@ fn small_files_are_replaced_whole() {
 
 #[test]
 fn names_are_listed_moved_and_removed() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let inner = dir.join("t-0/inner");
         storage.create_dir_all(&inner).unwrap();
         storage.create_dir_all(&inner).unwrap();
@@ -181,7 +183,7 @@ fn names_are_listed_moved_and_removed() {
 
 #[test]
 fn an_open_file_outlives_its_name() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let path = dir.join("a");
         let file = storage.open(&path, Open::Create).unwrap();
         file.write_at(0, b"bytes".to_vec()).unwrap();
@@ -195,7 +197,7 @@ fn an_open_file_outlives_its_name() {
 
 #[test]
 fn many_files_are_synced_together() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let open = |n: usize| storage.open(&dir.join(n.to_string()), Open::Create).unwrap();
         let files: Vec<File> = (0..5).map(open).collect();
         for file in &files {
@@ -212,7 +214,7 @@ fn many_files_are_synced_together() {
 
 #[test]
 fn a_lock_is_taken_once_in_a_process() {
-    over_both(|storage, dir| {
+    over_each(|storage, dir| {
         let path = dir.join(".lock");
         let lock = storage.lock(&path).unwrap();
         let error = storage.lock(&path).unwrap_err();

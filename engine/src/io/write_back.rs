@@ -7,7 +7,7 @@ use super::{Operation, portable::os};
 
 /// Starts the write-backs of a submission, so that the device has all of them at once. Errors are met again
 /// by [`finish`].
-pub(super) fn start(operations: &[Operation]) {
+pub(super) fn start<'a>(operations: impl IntoIterator<Item = &'a Operation>) {
     for operation in operations {
         if let Operation::WriteBack { file, position, len } = operation
             && let Ok(file) = os(file)
