@@ -185,6 +185,14 @@ kafka_recovers "$folder" 'Found record size 0 smaller\|Found invalid messages in
 grep -q 'Found record size 0 smaller' "$work/check.txt" || die "the oracle saw no zeros ahead"
 we_recover_the_same "$folder"
 
+step "(b) we are killed between the files of a new segment, Kafka recovers and so do we"
+rm "$folder/.kafka_cleanshutdown"
+sed 's/ .* logEnd=\([0-9]*\) .*/ \1/' "$work/ours.txt" | while read -r partition end; do
+    : >"$(printf '%s/%s/%020d.log' "$folder" "$partition" "$end")"
+done
+kafka_is_content "$folder" --unclean
+we_recover_the_same "$folder"
+
 step "(c) Kafka goes on with a folder of ours"
 folder="$work/shared"
 "$write_folder" "$folder" --compression lz4 --bytes "$bytes"

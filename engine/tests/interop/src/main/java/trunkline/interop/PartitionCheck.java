@@ -80,7 +80,7 @@ final class PartitionCheck {
         LeaderEpochs leaderEpochs = new LeaderEpochs(copy.folder(), this::fault);
         SegmentWalk previous = null;
         for (Path segment : DumpCommand.segments(copy.folder())) {
-            SegmentWalk walk = new SegmentWalk(segment, start.logStartOffset(), this::fault);
+            SegmentWalk walk = new SegmentWalk(segment, start.logStartOffset(), start.cleanShutdown(), this::fault);
             if (previous != null && walk.baseOffset() < previous.nextOffset) {
                 fault(segment, "starts below the end of the segment before it, " + previous.nextOffset);
             }

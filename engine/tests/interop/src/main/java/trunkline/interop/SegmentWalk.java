@@ -21,6 +21,7 @@ final class SegmentWalk {
     private final Path logFile;
     private final long baseOffset;
     private final long logStart;
+    private final boolean clean;
     private final BiConsumer<Path, String> faults;
 
     /** Batches that reach past the log start, control batches and empty ones included. */
@@ -29,10 +30,11 @@ final class SegmentWalk {
     boolean producersSeen = false;
     long nextOffset;
 
-    SegmentWalk(Path logFile, long logStart, BiConsumer<Path, String> faults) {
+    SegmentWalk(Path logFile, long logStart, boolean clean, BiConsumer<Path, String> faults) {
         this.logFile = logFile;
         this.baseOffset = LogFileUtils.offsetFromFile(logFile.toFile());
         this.logStart = logStart;
+        this.clean = clean;
         this.faults = faults;
         this.nextOffset = baseOffset;
     }
@@ -91,7 +93,8 @@ final class SegmentWalk {
             this.file = file;
             this.entryBytes = entryBytes;
             boolean exists = Files.exists(file);
-            if (!exists) {
+            // A crash may strike between a new segment's files; Kafka itself makes an index when it first needs it.
+            if (!exists && (clean || Files.size(logFile) > 0)) {
                 faults.accept(file, "missing");
             }
             bytes = ByteBuffer.wrap(exists ? Files.readAllBytes(file) : new byte[0]);
