@@ -92,6 +92,10 @@ pub enum Twin {
     RoomOutlivesCut,
     /// Space counts as prepared before a sync of its own has made length and blocks durable.
     RoomBelievedUnsynced,
+    /// A recovery empties the index of aborted transactions and writes it again in place.
+    TransactionsOverwritten,
+    /// A checkpoint, and a recovery, sync the other indexes and leave that of aborted transactions out.
+    TransactionsUnsynced,
     /// A truncation takes a record more than it was asked to.
     TruncatesTooFar,
     /// Retention takes a segment more than has expired.
@@ -100,7 +104,7 @@ pub enum Twin {
 
 impl Twin {
     /// All of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::NoSyncOfLog,
         Self::DurableWhenWritten,
         Self::FailedSyncTriedAgain,
@@ -142,6 +146,8 @@ impl Twin {
         Self::FlushFailedForOne,
         Self::RoomOutlivesCut,
         Self::RoomBelievedUnsynced,
+        Self::TransactionsOverwritten,
+        Self::TransactionsUnsynced,
         Self::TruncatesTooFar,
         Self::RetainsTooLittle,
     ];

@@ -68,8 +68,8 @@ fn assert_readable(log: &PartitionLog, offsets: std::ops::Range<Offset>) {
     }
 }
 
-/// `open` finds no descriptor for a new segment's index, and the removal of its `.log` meets EIO. The log takes
-/// smaller appends and rolls a little later; the empty segment stays between the two.
+/// The last entries of the old segment's index find the disk full, and the removal of the new segment's `.log` meets
+/// EIO. The log takes smaller appends and rolls a little later; the empty segment stays between the two.
 #[test]
 fn a_roll_fails_and_so_does_its_clean_up() {
     let fill = |storage: &Storage| {
@@ -86,10 +86,10 @@ fn a_roll_fails_and_so_does_its_clean_up() {
     append(&opened.0, 2, 0).unwrap();
     let verbs: Vec<_> = (1..).zip(sound.verbs()).filter(|(call, _)| *call > before).collect();
     let mut left_behind = 0;
-    for (call, _) in verbs.iter().filter(|(_, verb)| *verb == Verb::Open) {
+    for (call, _) in verbs.iter().filter(|(_, verb)| *verb == Verb::Write) {
         let disk = FaultyDisk::new(ForgetfulDisk::new());
         let (log, dir, _) = fill(&disk.storage());
-        disk.plan(*call, Fault::TooManyFiles);
+        disk.plan(*call, Fault::NoSpace);
         disk.plan(*call + 1, Fault::Io);
         if append(&log, 2, 0).is_ok() {
             continue;
@@ -99,7 +99,7 @@ fn a_roll_fails_and_so_does_its_clean_up() {
             acknowledged = append(&log, 1, 0).unwrap_or(acknowledged);
         }
         drop((log, dir));
-        if disk.struck() == [(Verb::Open, Fault::TooManyFiles), (Verb::RemoveFile, Fault::Io)] {
+        if disk.struck() == [(Verb::Write, Fault::NoSpace), (Verb::RemoveFile, Fault::Io)] {
             left_behind += 1;
         }
         // No power cut.

@@ -122,6 +122,12 @@ impl ActiveSegment {
         let segment = segment.with_file(file.clone());
         let index = IndexFile::open(&segment, Suffix::Index, OFFSET_INDEX_ENTRY, on_disk.0)?;
         let timeindex = IndexFile::open(&segment, Suffix::TimeIndex, TIME_INDEX_ENTRY, on_disk.1)?;
+        // Also one that is to hold nothing: it is synced with the others, whatever a crash left of it.
+        let txnindex =
+            match segment.storage().open(&segment.file_path(Suffix::TxnIndex), Open::Write) {
+                Err(error) if error.is_not_found() => None,
+                other => Some(other?),
+            };
         let first_timestamp = match segment.first_timestamp() {
             // Whoever reads there gets the error; what stands behind stays open to all others.
             Err(SegmentError::Corrupt(error)) => {
@@ -130,21 +136,19 @@ impl ActiveSegment {
             }
             other => other?,
         };
-        let mut active = Self {
+        Ok(Self {
             txn_written: segment.live_transactions().len(),
             segment: Arc::new(segment),
             file,
             index,
             timeindex,
-            txnindex: None,
+            txnindex,
             rule,
             first_timestamp,
             tail: Tail::Exact,
             prepared: 0,
             room: Vec::new(),
-        };
-        active.trim_transactions()?;
-        Ok(active)
+        })
     }
 
     /// The file is longer than what is published.
@@ -325,19 +329,39 @@ impl ActiveSegment {
 
     /// Puts `entries` in place of the aborted transactions whose marker stands at or behind `from`, in
     /// memory and in the file: what recovery learnt from the batches. Before readers share the segment.
+    ///
+    /// What the file rightly holds is not written again: a recovery that is interrupted here may be followed by one
+    /// that believes the file. Where more has to change than its end, another file takes its place.
     pub fn restore_transactions(
         &mut self,
         from: Offset,
         entries: Vec<AbortedTransaction>,
     ) -> Result<(), SegmentError> {
         let index = self.segment.live_transactions();
-        if index.iter().filter(|entry| entry.last_offset >= from).eq(entries.iter().copied()) {
-            return Ok(());
-        }
         index.truncate_to(from);
-        self.txn_written = self.txn_written.min(index.len());
-        self.trim_transactions()?;
-        entries.into_iter().try_for_each(|entry| self.append_aborted(entry))
+        for entry in entries {
+            index.push(entry);
+        }
+        let (wanted, count) = (index.encode(), index.len());
+        // A byte more tells a longer file.
+        let found = match &self.txnindex {
+            Some(file) => file.read_at(0, wanted.len() + 1)?,
+            None => Vec::new(),
+        };
+        if found.starts_with(&wanted) {
+            self.txn_written = count;
+            return self.trim_transactions();
+        }
+        if let Some(file) = self.txnindex.as_ref().filter(|_| twin!(TransactionsOverwritten)) {
+            file.set_len(0)?;
+            self.txn_written = 0;
+            return self.write_transactions();
+        }
+        let path = self.segment.file_path(Suffix::TxnIndex);
+        self.segment.storage().replace(&path, &wanted)?;
+        self.txnindex = Some(self.segment.storage().open(&path, Open::Write)?);
+        self.txn_written = count;
+        Ok(())
     }
 
     /// Writes the pending entries to the index files, whose lengths then are entries × 8 and × 12.
@@ -351,7 +375,8 @@ impl ActiveSegment {
     /// The index files, to be synced before the recovery point passes what they index.
     pub fn index_files(&self) -> Vec<File> {
         let always = [&self.index.file, &self.timeindex.file];
-        always.into_iter().chain(&self.txnindex).cloned().collect()
+        let transactions = self.txnindex.iter().filter(|_| !twin!(TransactionsUnsynced));
+        always.into_iter().chain(transactions).cloned().collect()
     }
 
     /// Cuts off every batch whose last offset is `offset` or larger, with its index entries. Durable
@@ -466,16 +491,9 @@ impl ActiveSegment {
         self.trim_transactions()
     }
 
-    fn trim_transactions(&mut self) -> Result<(), SegmentError> {
+    pub(super) fn trim_transactions(&mut self) -> Result<(), SegmentError> {
         self.write_transactions()?;
         let len = (self.segment.live_transactions().len() * TXN_INDEX_ENTRY) as u64;
-        if self.txnindex.is_none() {
-            let path = self.segment.file_path(Suffix::TxnIndex);
-            self.txnindex = match self.segment.storage().open(&path, Open::Write) {
-                Err(error) if error.is_not_found() => return Ok(()),
-                other => Some(other?),
-            };
-        }
         if let Some(file) = &self.txnindex
             && file.len()? != len
         {

@@ -29,7 +29,9 @@ pub enum Trust<'a> {
     /// The index files, once the log confirms their last entries; batches are read from there on, and
     /// their checksums decide whether their timestamps are believed.
     Indexes,
-    /// Nothing: the indexes are rebuilt from all headers, and the aborted transactions begin empty.
+    /// Nothing: the indexes are rebuilt from all headers, and the aborted transactions begin empty. Their file stays
+    /// as it is until the caller says what belongs in it
+    /// ([`restore_transactions`](ActiveSegment::restore_transactions)), or truncates.
     Nothing,
 }
 
@@ -147,6 +149,9 @@ impl ActiveSegment {
         segment.live_transactions().truncate_to(next_offset);
         let is_long = file.len()? > view.len;
         let mut active = Self::assemble(segment.without_seal(), file, rule, on_disk)?;
+        if trust != Trust::Nothing || twin!(TransactionsOverwritten) {
+            active.trim_transactions()?;
+        }
         if is_long {
             active.tail_is_torn();
         }

@@ -135,22 +135,22 @@ fn a_second_fault_right_behind_the_first_loses_nothing() {
 
 /// Runs that went wrong once: the life, the call, the fault, and what was mended then.
 const ONCE_FAILED: [(u64, u64, Fault, Option<Fault>, &str); 8] = [
-    (11, 509, Fault::Flipped, None, "a leader epoch that one batch alone bears became a term"),
+    (11, 504, Fault::Flipped, None, "a leader epoch that one batch alone bears became a term"),
     (
         2,
-        488,
+        486,
         Fault::Flipped,
         None,
         "a base offset that a read changed hid a record asked for by time",
     ),
     (3, 296, Fault::DoneThenIo, None, "a segment that a failed roll had left stood in the way"),
-    (6, 413, Fault::DoneThenIo, None, "a segment that a failed roll had left ended the log"),
-    (8, 129, Fault::DoneThenIo, None, "a term had begun with an append that had failed"),
+    (6, 412, Fault::DoneThenIo, None, "a segment that a failed roll had left ended the log"),
+    (8, 128, Fault::DoneThenIo, None, "a term had begun with an append that had failed"),
     (0, 117, Fault::Io, Some(Fault::Io), "space reserved for a segment that was not begun stayed"),
-    (0, 1030, Fault::NoSpace, None, "a failed append left the leader epochs of its batches behind"),
+    (0, 1020, Fault::NoSpace, None, "a failed append left the leader epochs of its batches behind"),
     (
         3,
-        639,
+        635,
         Fault::Misdirected,
         None,
         "bytes before a segment's first batch became a segment of its name",

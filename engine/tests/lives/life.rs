@@ -26,6 +26,8 @@ pub(crate) struct Tally {
     pub(crate) cuts: u64,
     /// Of these during a recovery.
     pub(crate) cuts_in_recovery: u64,
+    /// Deaths of the process between them.
+    pub(crate) kills: u64,
     pub(crate) batches: u64,
     pub(crate) acknowledged: u64,
     pub(crate) tails_cut: u64,
@@ -40,6 +42,7 @@ impl Tally {
         self.lives += other.lives;
         self.cuts += other.cuts;
         self.cuts_in_recovery += other.cuts_in_recovery;
+        self.kills += other.kills;
         self.batches += other.batches;
         self.acknowledged += other.acknowledged;
         self.tails_cut += other.tails_cut;
@@ -54,11 +57,12 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} power cuts ({} during recovery) in {} lives: {} batches appended, {} records \
+            "{} power cuts ({} during recovery) and {} kills in {} lives: {} batches appended, {} records \
              acknowledged as durable, {} tails cut ({} bytes), {} of them kept aside, {} clean \
              reopens, {} repeated sends recognised",
             self.cuts,
             self.cuts_in_recovery,
+            self.kills,
             self.lives,
             self.batches,
             self.acknowledged,
@@ -98,6 +102,8 @@ pub(crate) struct Life {
     lies: bool,
     /// A power cut tears pages into sectors.
     tears: bool,
+    /// Now and then the process dies alone, and the page cache outlives it.
+    killed: bool,
     /// Whether the last open found each log as a clean close leaves it.
     opened_clean: bool,
     /// A fault has struck in the life before: a file beside the log may have to be made anew.
@@ -145,6 +151,7 @@ impl Life {
             dir: None,
             lies: false,
             tears: false,
+            killed: false,
             opened_clean: false,
             outlives_fault: false,
             tally: Tally { lives: 1, ..Tally::default() },
@@ -161,6 +168,12 @@ impl Life {
     /// The device keeps or loses each sector, not each page.
     pub(crate) fn with_torn_pages(mut self) -> Self {
         self.tears = true;
+        self
+    }
+
+    /// Between the power cuts the process is killed: what it wrote is there, and is lost later if nobody syncs it.
+    pub(crate) fn with_kills(mut self) -> Self {
+        self.killed = true;
         self
     }
 
@@ -320,6 +333,7 @@ impl Life {
             dir: None,
             lies: false,
             tears: false,
+            killed: false,
             opened_clean: false,
             outlives_fault: true,
             tally: Tally::default(),
@@ -387,6 +401,11 @@ impl Life {
 
     fn cut(&mut self) {
         self.close_handles();
+        if self.killed && self.rng.bool() {
+            self.tally.kills += 1;
+            self.disk = self.disk.kill();
+            return;
+        }
         self.tally.cuts += 1;
         let loss = match self.rng.u8(..4) {
             0 => Loss::Everything,

@@ -74,6 +74,21 @@ fn power_cuts_over_prepared_space_lose_nothing_that_was_acknowledged() {
     assert!(tally.acknowledged > tally.cuts, "the lives acknowledge records: {tally}");
 }
 
+/// A process that dies alone leaves all it wrote, and a recovery that takes it for durable, or shortens what the next
+/// one looks at, loses it when the power goes afterwards.
+#[test]
+fn power_cuts_after_kills_lose_nothing_that_was_acknowledged() {
+    let lives = lives(2);
+    let (tally, failures) = live(lives, |seed| {
+        let life = Life::new(seed).with_kills();
+        let life = if seed % 3 == 0 { life.with_prepared_space() } else { life };
+        if seed % 2 == 0 { life.run(CUTS_A_LIFE) } else { life.with_torn_pages().run(CUTS_A_LIFE) }
+    });
+    println!("after kills: {tally}");
+    assert!(failures.is_empty(), "{} lives went wrong:\n{}", failures.len(), shown(&failures));
+    assert!(tally.lives == 1 || tally.kills > tally.cuts / 2, "the process dies: {tally}");
+}
+
 /// The control: were syncs left out, the test above would see it.
 #[test]
 fn without_syncs_acknowledged_records_are_lost() {

@@ -27,7 +27,7 @@ const AT_ONCE: u64 = 50;
 
 /// Each story, and the bugs that it must catch, with words of how they show: those that make its mistake, and by
 /// that mistake.
-const PAIRS: [(&str, &[(Twin, &str)]); 25] = [
+const PAIRS: [(&str, &[(Twin, &str)]); 27] = [
     ("an index names other batches", &[(Twin::IndexBelieved, "base offset: expected 1, found 2")]),
     (
         "the index reaches the device before the log",
@@ -37,6 +37,14 @@ const PAIRS: [(&str, &[(Twin, &str)]); 25] = [
     (
         "a log goes on behind its last index entry",
         &[(Twin::EndFromIndex, "expected a batch below")],
+    ),
+    (
+        "aborted transactions are made anew",
+        &[(Twin::TransactionsOverwritten, "aborted transactions []")],
+    ),
+    (
+        "a process is killed and the power goes behind its recovery",
+        &[(Twin::TransactionsUnsynced, "ends at 3, aborted transactions []")],
     ),
     ("two batches change places", &[(Twin::OffsetUnchecked, "read as if all were well")]),
     (

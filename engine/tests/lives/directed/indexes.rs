@@ -9,7 +9,8 @@ use trunkline::{
 };
 
 use super::{
-    HOME, Opened, at_every_operation, change, closed_by_another, config, open_with, words,
+    HOME, Opened, aborted, at_every_operation, batch, change, closed_by_another, config, cuts,
+    open, open_with, words,
 };
 
 const FIRST: &str = "00000000000000000000";
@@ -100,6 +101,55 @@ pub(super) fn a_log_goes_on_behind_its_index() -> Result<(), String> {
         opened.append([100])?;
         opened.expect((1..=records).chain([100]), "reopened")?;
         each_offset_is_found(&opened, records + 1)?;
+    }
+    Ok(())
+}
+
+/// A crash leaves zeros behind the index of aborted transactions, which no checksum vouches for: it is made anew,
+/// and the power goes in the middle of it. Whatever the next recovery finds, it believes it.
+pub(super) fn aborted_transactions_are_made_anew() -> Result<(), String> {
+    let disk = ForgetfulDisk::new();
+    let opened = open(&disk.storage())?;
+    for batch in aborted(0) {
+        opened.log.append(vec![batch], 0).map_err(words)?;
+    }
+    opened.append([4])?;
+    opened.log.checkpoint().map_err(words)?;
+    opened.dir.persist().map_err(words)?;
+    drop(opened);
+    change(&disk, &format!("{FIRST}.txnindex"), |bytes| [bytes, vec![0; 34]].concat());
+    disk.settle();
+    let disk = disk.kill();
+    at_every_operation(
+        &disk,
+        |storage| drop(open(storage)),
+        |left, (), _| match open(&left.storage())?.aborted()?.as_slice() {
+            [(0, 1)] => Ok(()),
+            other => Err(format!("aborted transactions {other:?}")),
+        },
+    )
+}
+
+/// What a killed process wrote is all there, and nothing of it is durable: who takes it over makes it so
+/// before the recovery point passes it, the index of aborted transactions too.
+pub(super) fn the_power_goes_behind_a_recovery() -> Result<(), String> {
+    let disk = ForgetfulDisk::new();
+    let opened = open(&disk.storage())?;
+    for batch in aborted(0).into_iter().chain([batch(4)]) {
+        opened.log.append(vec![batch], 0).map_err(words)?;
+    }
+    drop(opened);
+    let disk = disk.kill();
+    let opened = open(&disk.storage())?;
+    opened.log.checkpoint().map_err(words)?;
+    opened.dir.persist().map_err(words)?;
+    drop(opened);
+    for left in cuts(&disk) {
+        let opened = open(&left.storage())?;
+        let (end, aborted) = (opened.log.watermarks().log_end, opened.aborted()?);
+        if (end, aborted.as_slice()) != (3, &[(0, 1)]) {
+            return Err(format!("ends at {end}, aborted transactions {aborted:?}"));
+        }
     }
     Ok(())
 }

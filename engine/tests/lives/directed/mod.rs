@@ -18,7 +18,7 @@ use trunkline::{
     io::{ForgetfulDisk, Loss, Open, Storage},
     log::{Isolation, LogConfig, LogDir, PartitionLog, RecoveryReport, UnrecoveredLog},
     options::{EngineOptions, Housekeeping},
-    record::{BatchBuilder, BatchSettings, Encoder, NewRecord, SealedBatch},
+    record::{BatchBuilder, BatchSettings, Encoder, Marker, NewRecord, SealedBatch, control_batch},
     segment::SEALS_FILE,
     types::{LeaderEpoch, Offset, TopicName, TopicPartition},
 };
@@ -27,11 +27,16 @@ use trunkline::{
 pub(crate) type Story = (&'static str, fn() -> Result<(), String>);
 
 /// All of them.
-pub(crate) const ALL: [Story; 24] = [
+pub(crate) const ALL: [Story; 26] = [
     ("an index names other batches", indexes::an_index_names_other_batches),
     ("the index reaches the device before the log", indexes::the_index_is_ahead_of_the_log),
     ("an index is torn and holds zeros", indexes::an_index_is_torn_and_holds_zeros),
     ("a log goes on behind its last index entry", indexes::a_log_goes_on_behind_its_index),
+    ("aborted transactions are made anew", indexes::aborted_transactions_are_made_anew),
+    (
+        "a process is killed and the power goes behind its recovery",
+        indexes::the_power_goes_behind_a_recovery,
+    ),
     ("two batches change places", segments::two_batches_change_places),
     ("reserved space stands before the next segment", segments::reserved_space_is_a_hole),
     ("the power goes in the middle of a roll", segments::the_power_goes_at_a_roll),
@@ -157,6 +162,13 @@ impl Opened {
         Ok(())
     }
 
+    /// The aborted transactions: the offset of the first record, and of the marker.
+    fn aborted(&self) -> Result<Vec<(Offset, Offset)>, String> {
+        let end = self.log.watermarks().log_end;
+        let found = self.log.aborted_transactions(0, end).map_err(words)?;
+        Ok(found.iter().map(|it| (it.first_offset, it.last_offset)).collect())
+    }
+
     fn close(self) -> Result<(), String> {
         self.log.close().map_err(words)?;
         self.dir.close().map_err(words)
@@ -177,6 +189,20 @@ fn batch_of(timestamp: i64, value: &[u8], settings: BatchSettings) -> SealedBatc
     let record = NewRecord { timestamp, key: None, value: Some(value), headers: &[] };
     builder.push(&record).unwrap();
     builder.seal(&mut Encoder::new()).unwrap()
+}
+
+/// A transaction of one batch, and the marker that aborts it.
+fn aborted(base_sequence: i32) -> [SealedBatch; 2] {
+    const PRODUCER: i64 = 7;
+    let transactional = BatchSettings {
+        producer_id: PRODUCER,
+        producer_epoch: 0,
+        base_sequence,
+        transactional: true,
+        ..BatchSettings::default()
+    };
+    let marker = control_batch(Marker::Abort, PRODUCER, 0, 0, 3);
+    [batch_of(2, b"aborted", transactional), marker]
 }
 
 /// What is left of `disk` when the power goes: nothing of what was not synced, and some of it, by page

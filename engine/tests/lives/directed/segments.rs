@@ -1,12 +1,9 @@
 //! Segments, rolls, truncations and the checkpoints that speak of them.
 
-use trunkline::{
-    io::{ForgetfulDisk, Storage},
-    record::{BatchSettings, Marker, control_batch},
-};
+use trunkline::io::{ForgetfulDisk, Storage};
 
 use super::{
-    Opened, at_every_operation, batch, batch_of, change, closed_by_another, config, cuts, open,
+    Opened, aborted, at_every_operation, batch, change, closed_by_another, config, cuts, open,
     open_with, words,
 };
 
@@ -101,18 +98,6 @@ fn append_until_off(opened: Option<Opened>, timestamps: impl Iterator<Item = i64
 /// it is a checkpoint that names a recovery point: whatever is not looked at again below it, the index of
 /// aborted transactions too, stands on the device before.
 pub(super) fn a_checkpoint_is_early() -> Result<(), String> {
-    const PRODUCER: i64 = 7;
-    let aborted = |base_sequence| {
-        let transactional = BatchSettings {
-            producer_id: PRODUCER,
-            producer_epoch: 0,
-            base_sequence,
-            transactional: true,
-            ..BatchSettings::default()
-        };
-        let marker = control_batch(Marker::Abort, PRODUCER, 0, 0, 3);
-        [batch_of(2, b"aborted", transactional), marker]
-    };
     let disk = ForgetfulDisk::new();
     open(&disk.storage())?.append([1])?;
     disk.settle();
@@ -128,8 +113,7 @@ pub(super) fn a_checkpoint_is_early() -> Result<(), String> {
     at_every_operation(&disk, checkpoint, |left, is_durable, _| {
         let opened = open(&left.storage())?;
         let end = opened.log.watermarks().log_end;
-        let found = opened.log.aborted_transactions(0, end).map_err(words)?;
-        let found: Vec<_> = found.iter().map(|it| (it.first_offset, it.last_offset)).collect();
+        let found = opened.aborted()?;
         let expected = [(1, 2), (9, 10)].into_iter().filter(|(_, marker)| *marker < end);
         if (*is_durable && end < 11) || !found.iter().copied().eq(expected) {
             return Err(format!("a log that ends at {end} has aborted transactions {found:?}"));
