@@ -96,6 +96,8 @@ pub enum Twin {
     TransactionsOverwritten,
     /// A checkpoint, and a recovery, sync the other indexes and leave that of aborted transactions out.
     TransactionsUnsynced,
+    /// A recovery stores shortened leader epochs before the log that it found shorter is durable.
+    EpochsBeforeLog,
     /// A truncation takes a record more than it was asked to.
     TruncatesTooFar,
     /// Retention takes a segment more than has expired.
@@ -104,7 +106,7 @@ pub enum Twin {
 
 impl Twin {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::NoSyncOfLog,
         Self::DurableWhenWritten,
         Self::FailedSyncTriedAgain,
@@ -148,6 +150,7 @@ impl Twin {
         Self::RoomBelievedUnsynced,
         Self::TransactionsOverwritten,
         Self::TransactionsUnsynced,
+        Self::EpochsBeforeLog,
         Self::TruncatesTooFar,
         Self::RetainsTooLittle,
     ];

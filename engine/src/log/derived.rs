@@ -23,7 +23,8 @@ use crate::{
 };
 
 impl UnrecoveredLog {
-    /// The leader epochs: the checkpoint, unless it is damaged or says what the log does not.
+    /// The leader epochs, and whether their file says otherwise: what the checkpoint says, unless it is damaged or
+    /// says what the log does not.
     pub(super) fn epochs(
         &self,
         set: &SegmentSet,
@@ -32,7 +33,7 @@ impl UnrecoveredLog {
         log_start: Offset,
         log_end: Offset,
         rebuilt: &mut Vec<Corruption>,
-    ) -> Result<LeaderEpochs, OpenError> {
+    ) -> Result<(LeaderEpochs, bool), OpenError> {
         let loaded = match LeaderEpochs::load(self.storage(), &self.path) {
             Ok(Some(loaded)) => Ok(loaded),
             Ok(None) if self.start.state.is_some_and(|state| state.epochs_crc.is_some()) => {
@@ -87,10 +88,7 @@ impl UnrecoveredLog {
         }
         // Last: a segment that is kept may begin before the log start.
         changed |= epochs.truncate_from_start(log_start);
-        if changed {
-            epochs.store(self.storage(), &self.path)?;
-        }
-        Ok(epochs)
+        Ok((epochs, changed))
     }
 
     /// What the batches say against the checkpoint of leader epochs where our state does not vouch for its

@@ -174,11 +174,20 @@ impl UnrecoveredLog {
         let set =
             SegmentSet::new(found.sealed.iter().chain([found.active.segment()]).cloned().collect());
         let damage = &found.all_damage();
-        let epochs = self.epochs(&set, clean, damage, log_start, log_end, &mut rebuilt)?;
+        let (epochs, epochs_changed) =
+            self.epochs(&set, clean, damage, log_start, log_end, &mut rebuilt)?;
         let mut found = found;
         let producers = self.producers(&set, &mut found, log_start, log_end, &mut rebuilt)?;
+        if epochs_changed && twin!(EpochsBeforeLog) {
+            epochs.store(&storage, &self.path)?;
+        }
         if !clean {
             self.sync_recovered(&set, &mut found, &mut seals, &producers)?;
+        }
+        if epochs_changed {
+            // Terms go after the records that bore them: the length of a log that was being cut when the process died is
+            // durable only now.
+            epochs.store(&storage, &self.path)?;
         }
         let set = self.without_buried(set, &mut found)?;
         seals.retain(|base| found.sealed.iter().any(|segment| segment.base_offset() == base));

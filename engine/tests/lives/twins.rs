@@ -27,7 +27,7 @@ const AT_ONCE: u64 = 50;
 
 /// Each story, and the bugs that it must catch, with words of how they show: those that make its mistake, and by
 /// that mistake.
-const PAIRS: [(&str, &[(Twin, &str)]); 27] = [
+const PAIRS: [(&str, &[(Twin, &str)]); 28] = [
     ("an index names other batches", &[(Twin::IndexBelieved, "base offset: expected 1, found 2")]),
     (
         "the index reaches the device before the log",
@@ -89,6 +89,10 @@ const PAIRS: [(&str, &[(Twin, &str)]); 27] = [
             (Twin::RenameBeforeSync, "after a power cut"),
             (Twin::EpochsNotStored, "after a power cut"),
         ],
+    ),
+    (
+        "a truncation is killed and the power goes behind it",
+        &[(Twin::EpochsBeforeLog, "leader epoch: expected 1, found 2")],
     ),
     ("the leader epochs are damaged", &[(Twin::DamagedEpochsRefused, "leader-epoch-checkpoint")]),
     ("a follower parts from its leader", &[(Twin::TermEndsAtLogEnd, "the follower keeps 2")]),

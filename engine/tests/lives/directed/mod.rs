@@ -27,7 +27,7 @@ use trunkline::{
 pub(crate) type Story = (&'static str, fn() -> Result<(), String>);
 
 /// All of them.
-pub(crate) const ALL: [Story; 26] = [
+pub(crate) const ALL: [Story; 27] = [
     ("an index names other batches", indexes::an_index_names_other_batches),
     ("the index reaches the device before the log", indexes::the_index_is_ahead_of_the_log),
     ("an index is torn and holds zeros", indexes::an_index_is_torn_and_holds_zeros),
@@ -48,6 +48,10 @@ pub(crate) const ALL: [Story; 26] = [
     ("prepared space is cut off", devices::prepared_space_is_cut_off),
     ("a device is slow and records keep coming", devices::records_keep_coming),
     ("the power goes when a term begins", terms::the_power_goes_when_a_term_begins),
+    (
+        "a truncation is killed and the power goes behind it",
+        terms::the_power_goes_behind_a_truncation_that_was_killed,
+    ),
     ("the leader epochs are damaged", terms::the_leader_epochs_are_damaged),
     ("a follower parts from its leader", terms::a_follower_parts_from_its_leader),
     ("a leader comes back from a pause", terms::a_leader_comes_back_from_a_pause),

@@ -36,6 +36,42 @@ pub(super) fn the_power_goes_when_a_term_begins() -> Result<(), String> {
     })
 }
 
+/// A process is killed in the middle of a truncation; the next one finds the log shorter, and the power goes while it
+/// says so: the log may come back longer, and then its terms must.
+pub(super) fn the_power_goes_behind_a_truncation_that_was_killed() -> Result<(), String> {
+    let disk = ForgetfulDisk::new();
+    let opened = open(&disk.storage())?;
+    opened.append([1])?;
+    opened.write([2, 3], 1)?;
+    opened.write([4], 2)?;
+    opened.log.checkpoint().map_err(words)?;
+    opened.dir.persist().map_err(words)?;
+    drop(opened);
+    disk.settle();
+    for operations in 0.. {
+        let disk = disk.fork();
+        let opened = open(&disk.storage())?;
+        disk.power_off_after(operations);
+        let is_over = opened.log.truncate_to(2).is_ok();
+        drop(opened);
+        at_every_operation(
+            &disk.kill(),
+            |storage| drop(open(storage)),
+            |left, (), _| {
+                let opened = open(&left.storage())?;
+                let end = opened.log.watermarks().log_end;
+                let when = format!("killed after {operations} operations, ends at {end}");
+                opened.expect(1..=end, &when)?;
+                terms_are_those_of_the_records(&opened.log)
+            },
+        )?;
+        if is_over {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// KAFKA-16541, the other half: a file that says nothing, or nothing sane, is not in the way of a start. The
 /// records say the same.
 pub(super) fn the_leader_epochs_are_damaged() -> Result<(), String> {
