@@ -55,6 +55,14 @@ torture ext4="300" xfs="30":
 bench:
     cargo bench
 
+# The engine against the limits of the machine within one run: just ratios durable --rounds 100
+ratios *arguments:
+    cargo run --release -p trunkline-benches --bin ratios -- {{arguments}}
+
+# The engine against logs that others wrote, within one run: just peers "8 appenders"
+peers *arguments:
+    cargo run --release --manifest-path benches/peers/Cargo.toml -- {{arguments}}
+
 # One fuzz target, built on the stable toolchain: just fuzz batch_decode 100000
 fuzz target runs="100000":
     RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} -- -runs={{runs}} -rss_limit_mb=2048

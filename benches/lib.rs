@@ -2,6 +2,7 @@
 
 pub mod mapped;
 pub mod pairs;
+pub mod rows;
 
 use trunkline::record::{BatchBuilder, BatchSettings, Encoder, NewRecord};
 

@@ -3,15 +3,10 @@
 use std::{io::Write as _, path::PathBuf};
 
 use clap::Parser;
-use trunkline_benches::pairs::Group;
-
-mod append;
-mod durable;
-mod open;
-mod partitions;
-mod produce;
-mod scan;
-mod send;
+use trunkline_benches::{
+    pairs::Group,
+    rows::{append, appenders, durable, open, partitions, produce, scan, send},
+};
 
 /// Runs each group's rows in short alternating slices and prints their ratios with confidence intervals.
 #[derive(Debug, Parser)]
@@ -53,6 +48,11 @@ fn main() {
     }
     if is_wanted(durable::NAME) {
         run(durable::NAME, durable::group(folder.path()));
+    }
+    if is_wanted(appenders::NAME) {
+        let latencies = appenders::Latencies::default();
+        run(appenders::NAME, appenders::group(folder.path(), &latencies));
+        println!("{}", latencies.table());
     }
     for (partitions, rounds) in partitions::SIZES {
         let name = partitions::name(partitions);

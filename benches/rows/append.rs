@@ -10,7 +10,8 @@ use trunkline::{
     record::SealedBatch,
     types::{Durability, TopicName, TopicPartition},
 };
-use trunkline_benches::{
+
+use crate::{
     pairs::{Group, Work, timed},
     sealed,
 };
@@ -18,33 +19,48 @@ use trunkline_benches::{
 /// Bytes that a slice writes, at least.
 const SLICE_BYTES: usize = 32 << 20;
 /// Bytes after which a row begins anew, so that little of it is written back to the disk.
-const FILE_BYTES: u64 = 512 << 20;
+pub const FILE_BYTES: u64 = 512 << 20;
 /// A batch of 1024 records of 1 KiB is larger than Kafka's default takes.
 const MAX_BATCH_BYTES: usize = 2 << 20;
 /// Where a batch's checksummed part begins.
 const CHECKED_FROM: usize = 21;
 
-#[derive(Clone, Copy)]
-pub(crate) struct Shape {
-    records: usize,
-    record_bytes: usize,
+/// How large the batches are.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Records of a batch.
+    pub records: usize,
+    /// Bytes of a record's value.
+    pub record_bytes: usize,
 }
 
-pub(crate) const SHAPES: [Shape; 3] = [
+/// The shapes that are measured.
+pub const SHAPES: [Shape; 3] = [
     Shape { records: 16, record_bytes: 1024 },
     Shape { records: 1024, record_bytes: 1024 },
     Shape { records: 1024, record_bytes: 100 },
 ];
 
 impl Shape {
-    pub(crate) fn name(&self) -> String {
+    /// The group's name.
+    pub fn name(&self) -> String {
         format!("append written, {} B x {}", self.record_bytes, self.records)
+    }
+
+    /// A sealed batch.
+    pub fn batch(&self) -> Vec<u8> {
+        sealed(self.records, self.record_bytes)
+    }
+
+    /// How many of them a slice appends.
+    pub fn batches(&self) -> usize {
+        SLICE_BYTES.div_ceil(self.batch().len())
     }
 }
 
-pub(crate) fn group(shape: Shape, folder: &Path) -> Group<'static> {
-    let batch = sealed(shape.records, shape.record_bytes);
-    let batches = SLICE_BYTES.div_ceil(batch.len());
+/// The hand-rolled loop, and the engine.
+pub fn group(shape: Shape, folder: &Path) -> Group<'static> {
+    let (batch, batches) = (shape.batch(), shape.batches());
     let work = Work {
         bytes: (batches * batch.len()) as u64,
         units: (batches * shape.records) as u64,
@@ -92,7 +108,7 @@ fn trunkline(folder: &Path, batch: Vec<u8>, batches: usize) -> impl FnMut() -> D
 }
 
 /// Checks the batch in `spare`, appends it and puts its buffer back; gives the log's end.
-pub(crate) fn append_again(log: &PartitionLog, spare: &mut Option<Vec<u8>>) -> CommitPoint {
+pub fn append_again(log: &PartitionLog, spare: &mut Option<Vec<u8>>) -> CommitPoint {
     let bytes = spare.take().expect("each append gives its buffer back");
     let batch = SealedBatch::check(bytes).expect("a valid batch");
     let appended = log.append(vec![batch], 0).expect("the disk has room");
@@ -101,16 +117,18 @@ pub(crate) fn append_again(log: &PartitionLog, spare: &mut Option<Vec<u8>>) -> C
 }
 
 /// A log whose acknowledgement says that it is in the page cache.
-pub(crate) fn written_log(folder: &Path, segment_bytes: u64) -> PartitionLog {
+pub fn written_log(folder: &Path, segment_bytes: u64) -> PartitionLog {
     log(folder, |config| config.durability(Durability::Written).segment_bytes(segment_bytes))
 }
 
-pub(crate) fn log(folder: &Path, settings: impl FnOnce(LogConfig) -> LogConfig) -> PartitionLog {
+/// A log of its own log dir.
+pub fn log(folder: &Path, settings: impl FnOnce(LogConfig) -> LogConfig) -> PartitionLog {
     let dir = LogDir::open(&Storage::portable(), folder, Strategy::SyncEach).expect("opens");
     log_in(&Arc::new(dir), 0, settings)
 }
 
-pub(crate) fn log_in(
+/// A partition of a log dir.
+pub fn log_in(
     dir: &Arc<LogDir>,
     partition: u32,
     settings: impl FnOnce(LogConfig) -> LogConfig,

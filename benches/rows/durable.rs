@@ -8,21 +8,22 @@ use std::{
 };
 
 use trunkline::types::Durability;
-use trunkline_benches::{
+
+use super::append::{append_again, log};
+use crate::{
     pairs::{Group, Work, timed},
     sealed,
 };
 
-use crate::append::{append_again, log};
-
-pub(crate) const NAME: &str = "durable, 1024 B x 16, 1 appender";
+/// The group's name.
+pub const NAME: &str = "durable, 1024 B x 16, 1 appender";
 
 /// Batches of a slice.
-const BATCHES: u64 = 64;
-/// Bytes after which a raw row begins anew.
-const FILE_BYTES: u64 = 256 << 20;
+pub const BATCHES: u64 = 64;
+/// Bytes after which a row begins anew.
+pub const FILE_BYTES: u64 = 256 << 20;
 /// What direct writes align to.
-const BLOCK: u64 = 4096;
+pub(super) const BLOCK: u64 = 4096;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Layout {
@@ -30,7 +31,8 @@ enum Layout {
     Overwritten,
 }
 
-pub(crate) fn group(folder: &Path) -> Group<'static> {
+/// The raw ways of the disk, and the engine.
+pub fn group(folder: &Path) -> Group<'static> {
     let batch = sealed(16, 1024);
     let bytes = BATCHES * batch.len() as u64;
     let mut group = Group::new(NAME, Work { bytes, units: BATCHES, unit: "batches" });
@@ -42,7 +44,7 @@ pub(crate) fn group(folder: &Path) -> Group<'static> {
 }
 
 /// A file of zeros that were written.
-fn prepared(path: &Path) -> File {
+pub(super) fn prepared(path: &Path) -> File {
     let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
     let file = file.expect("the folder takes files");
     let zeros = vec![0; 1 << 20];

@@ -7,24 +7,27 @@ use std::{
 };
 
 use trunkline::{Engine, EngineOptions, TopicConfig, types::Durability};
-use trunkline_benches::{
+
+use super::append::append_again;
+use crate::{
     pairs::{Group, Work, timed},
     sealed,
 };
 
-use crate::append::append_again;
-
 const SEGMENTS: u64 = 1000;
 const PARTITIONS: u32 = 5_000;
 
-pub(crate) const SEGMENTS_NAME: &str = "open, 1000 segments";
-pub(crate) const PARTITIONS_NAME: &str = "open, 5000 partitions";
+/// A group's name.
+pub const SEGMENTS_NAME: &str = "open, 1000 segments";
+/// A group's name.
+pub const PARTITIONS_NAME: &str = "open, 5000 partitions";
 
 fn config() -> TopicConfig {
     TopicConfig::default().durability(Durability::Written).segment_bytes(1 << 20).retention_ms(-1)
 }
 
-pub(crate) fn segments(folder: &Path) -> Group<'static> {
+/// One log of many segments.
+pub fn segments(folder: &Path) -> Group<'static> {
     let dir = folder.join("segments");
     let engine = Engine::open(EngineOptions::new(&dir)).expect("opens");
     let topic = engine.topic_or_create("bench", 1, config()).expect("makes a topic");
@@ -37,7 +40,8 @@ pub(crate) fn segments(folder: &Path) -> Group<'static> {
     group(SEGMENTS_NAME, &dir, Work { bytes: 0, units: SEGMENTS, unit: "segments" })
 }
 
-pub(crate) fn partitions(folder: &Path) -> Group<'static> {
+/// An engine of many partitions.
+pub fn partitions(folder: &Path) -> Group<'static> {
     let dir = folder.join("partitions");
     let engine = Engine::open(EngineOptions::new(&dir)).expect("opens");
     engine.topic_or_create("bench", PARTITIONS, config()).expect("makes a topic");

@@ -15,15 +15,15 @@ use trunkline::{
     log::{LogConfig, LogDir, PartitionLog, commit_all},
     types::Durability,
 };
-use trunkline_benches::{
+
+use super::append::{append_again, log_in};
+use crate::{
     pairs::{Group, Work, timed},
     sealed,
 };
 
-use crate::append::{append_again, log_in};
-
 /// Numbers of partitions, and how often a slice commits one batch in each of them.
-pub(crate) const SIZES: [(usize, u64); 3] = [(1, 64), (64, 4), (1000, 1)];
+pub const SIZES: [(usize, u64); 3] = [(1, 64), (64, 4), (1000, 1)];
 
 /// Bytes of a raw row's file, of all of them together.
 const FILE_BYTES: u64 = 256 << 20;
@@ -31,11 +31,13 @@ const FILE_BYTES: u64 = 256 << 20;
 /// Bytes of a log after which it begins anew, at the least: to empty many takes its time.
 const LOG_BYTES: u64 = 4 << 20;
 
-pub(crate) fn name(partitions: usize) -> String {
+/// A group's name.
+pub fn name(partitions: usize) -> String {
     format!("durable, {partitions} partitions with one waiter each")
 }
 
-pub(crate) fn group(partitions: usize, rounds: u64, folder: &Path) -> Group<'static> {
+/// The raw ways of the disk, and those of the engine.
+pub fn group(partitions: usize, rounds: u64, folder: &Path) -> Group<'static> {
     let batch = sealed(16, 1024);
     let batches = rounds * partitions as u64;
     let work = Work { bytes: batches * batch.len() as u64, units: batches, unit: "batches" };

@@ -10,7 +10,8 @@ use trunkline::{
     topic::Topic,
     types::Durability,
 };
-use trunkline_benches::{
+
+use crate::{
     pairs::{Group, Work, timed},
     payload,
 };
@@ -21,11 +22,13 @@ const BATCH_BYTES: usize = 128 << 10;
 /// Bytes of log after which it is begun anew.
 const KEPT_BYTES: u64 = 256 << 20;
 
-pub(crate) fn names() -> [(String, Codec); 2] {
+/// The groups: their names, and the codec of each.
+pub fn names() -> [(String, Codec); 2] {
     [Codec::None, Codec::Lz4].map(|codec| (format!("produce, 100 B, {}", codec.name()), codec))
 }
 
-pub(crate) fn group(name: &str, codec: Codec, folder: &Path) -> Group<'static> {
+/// What one thread can encode, and the producer.
+pub fn group(name: &str, codec: Codec, folder: &Path) -> Group<'static> {
     let payload = Arc::new(payload(4096 * RECORD_BYTES));
     let work =
         Work { bytes: (RECORDS * RECORD_BYTES) as u64, units: RECORDS as u64, unit: "records" };

@@ -10,19 +10,23 @@ use trunkline::{
     log::{Isolation, PartitionLog},
     record::Batch,
 };
-use trunkline_benches::{
+
+use super::append::{append_again, written_log};
+use crate::{
     mapped::map,
     pairs::{Group, Work, timed},
     sealed,
 };
 
-use crate::append::{append_again, written_log};
+/// Batches that are read.
+pub const BATCHES: usize = 8192;
+/// Records of each.
+pub const RECORDS: usize = 16;
+/// Bytes that are asked for at a time.
+pub const FETCH_BYTES: usize = 1 << 20;
 
-const BATCHES: usize = 8192;
-const RECORDS: usize = 16;
-pub(crate) const FETCH_BYTES: usize = 1 << 20;
-
-pub(crate) const NAME: &str = "scan warm, 1024 B x 16";
+/// The group's name.
+pub const NAME: &str = "scan warm, 1024 B x 16";
 
 fn check_all(bytes: &[u8]) -> usize {
     let (mut at, mut batches) = (0, 0);
@@ -34,7 +38,7 @@ fn check_all(bytes: &[u8]) -> usize {
 }
 
 /// A log whose first, sealed segment is to be read: the segment's path, and what is in it.
-pub(crate) fn scanned(folder: &Path) -> (PartitionLog, PathBuf, Work) {
+pub fn scanned(folder: &Path) -> (PartitionLog, PathBuf, Work) {
     let batch = sealed(RECORDS, 1024);
     let bytes = (BATCHES * batch.len()) as u64;
     let log = written_log(folder, bytes);
@@ -47,7 +51,8 @@ pub(crate) fn scanned(folder: &Path) -> (PartitionLog, PathBuf, Work) {
     (log, path, Work { bytes, units: BATCHES as u64, unit: "batches" })
 }
 
-pub(crate) fn group(folder: &Path) -> Group<'static> {
+/// The mapped file, and the engine.
+pub fn group(folder: &Path) -> Group<'static> {
     let (log, path, work) = scanned(&folder.join("scan"));
     let file = fs::File::open(&path).expect("opens");
     let mut group = Group::new(NAME, work);

@@ -11,11 +11,12 @@ use std::{
 };
 
 use trunkline::log::Isolation;
-use trunkline_benches::pairs::{Group, timed};
 
-use crate::scan::{FETCH_BYTES, scanned};
+use super::scan::{FETCH_BYTES, scanned};
+use crate::pairs::{Group, timed};
 
-pub(crate) const NAME: &str = "send to a loopback socket, 1024 B x 16";
+/// The group's name.
+pub const NAME: &str = "send to a loopback socket, 1024 B x 16";
 
 /// A connection whose other end tells when it has received what a slice sends.
 fn connection(expected: usize) -> (TcpStream, Receiver<()>) {
@@ -39,7 +40,8 @@ fn receive(mut from: TcpStream, expected: usize, tell: &Sender<()>) {
     }
 }
 
-pub(crate) fn group(folder: &Path) -> Group<'static> {
+/// `sendfile` from a plain file, and the engine.
+pub fn group(folder: &Path) -> Group<'static> {
     let (log, path, work) = scanned(&folder.join("send"));
     let file = fs::File::open(&path).expect("opens");
     let total = work.bytes as usize;
