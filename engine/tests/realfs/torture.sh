@@ -100,7 +100,8 @@ fresh() {
 lose_nothing() {
   local fs=$1 rounds=$2 acknowledged=0 round
   for ((round = 1; round <= rounds; round++)); do
-    if ((round % 10 == 1)); then fresh "$fs"; fi
+    # Anew before it is full: how fast it fills depends on the machine.
+    if ((round % 10 == 1 || $(df --output=avail -BM "$work/mnt" | tail -1 | tr -d ' M') < 120)); then fresh "$fs"; fi
     power_cut "$fs" "$round" durable
     acknowledged=$((acknowledged + $(wc -l <"$work/acks")))
     if [ ! -s "$work/all" ]; then continue; fi
