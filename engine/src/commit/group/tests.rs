@@ -1,4 +1,5 @@
 mod calls;
+mod room;
 
 use std::{
     io,
