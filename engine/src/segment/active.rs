@@ -343,12 +343,11 @@ impl ActiveSegment {
             index.push(entry);
         }
         let (wanted, count) = (index.encode(), index.len());
-        // A byte more tells a longer file.
         let found = match &self.txnindex {
-            Some(file) => file.read_at(0, wanted.len() + 1)?,
+            Some(file) => file.read_at(0, wanted.len())?,
             None => Vec::new(),
         };
-        if found.starts_with(&wanted) {
+        if found == wanted {
             self.txn_written = count;
             return self.trim_transactions();
         }

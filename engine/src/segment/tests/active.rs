@@ -329,3 +329,33 @@ fn a_retired_segment_still_knows_its_aborted_transactions() {
         }
     }
 }
+
+/// Zeros stand behind the batches, half as many as those take up to as many, in whole blocks; whoever syncs is told of
+/// each change.
+#[test]
+fn space_is_prepared_behind_the_batches_and_told() {
+    let mut folder = Folder::new(0);
+    folder.options.prepare_bytes = 3 * 4096;
+    let mut active = folder.create(0);
+    let mut expected = 0;
+    for batch in plain_batches(40, 900) {
+        let before = active.len();
+        active.append(&mut vec![batch]).unwrap();
+        let (len, told) = (active.len(), active.take_room());
+        let bytes = folder.bytes(0, Suffix::Log);
+        if len <= expected {
+            assert!(told.is_empty(), "{before} to {len} lies in what was prepared");
+        } else {
+            let &[end] = told.as_slice() else { panic!("told {told:?}") };
+            let most = len.min(3 * 4096);
+            assert_eq!(end % 4096, 0);
+            assert!((len + most / 2..len + most + 4096).contains(&end), "{len}: {end}");
+            expected = end;
+        }
+        assert_eq!(bytes.len() as u64, expected);
+        assert!(bytes[len as usize..].iter().all(|byte| *byte == 0));
+    }
+    active.truncate_to(20).unwrap();
+    assert_eq!(active.take_room(), [active.len()]);
+    assert_eq!(folder.bytes(0, Suffix::Log).len() as u64, active.len());
+}
