@@ -98,6 +98,12 @@ pub enum Twin {
     TransactionsUnsynced,
     /// A recovery stores shortened leader epochs before the log that it found shorter is durable.
     EpochsBeforeLog,
+    /// The file of leader epochs goes on naming a term whose first append failed.
+    FailedTermForgotten,
+    /// Indexes are cut to a log before it is seen that the log is short.
+    IndexesCutUnjudged,
+    /// Of segments that are kept around damage only the index of aborted transactions is asked, durable or not.
+    AbortedNotTold,
     /// A truncation takes a record more than it was asked to.
     TruncatesTooFar,
     /// Retention takes a segment more than has expired.
@@ -106,7 +112,7 @@ pub enum Twin {
 
 impl Twin {
     /// All of them.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 49] = [
         Self::NoSyncOfLog,
         Self::DurableWhenWritten,
         Self::FailedSyncTriedAgain,
@@ -151,6 +157,9 @@ impl Twin {
         Self::TransactionsOverwritten,
         Self::TransactionsUnsynced,
         Self::EpochsBeforeLog,
+        Self::FailedTermForgotten,
+        Self::IndexesCutUnjudged,
+        Self::AbortedNotTold,
         Self::TruncatesTooFar,
         Self::RetainsTooLittle,
     ];

@@ -9,8 +9,10 @@ use super::{
 };
 use crate::{
     error::IoError,
+    io::SyncKind,
     limits::{MAX_GROUP_BYTES, MAX_LOG_END, MAX_RELATIVE_OFFSET},
     record::{Batch, BatchError, Decoder, SealedBatch, TimestampType},
+    segment::SegmentError,
     types::{Durability, LeaderEpoch, NO_EPOCH, Offset},
 };
 
@@ -196,6 +198,7 @@ impl PartitionLog {
         if bytes > limit {
             return Err(AppendError::GroupTooLarge { found: bytes, limit });
         }
+        self.settle_epochs(writer)?;
         if self.must_roll(writer, bytes as u64, end - 1, max_timestamp) {
             // A gap may be wider than a segment's reach: the next one then begins behind it.
             let next = writer.active.next_offset();
@@ -203,13 +206,13 @@ impl PartitionLog {
             self.roll(writer, if reaches { next } else { first.base_offset })?;
         }
         self.make_way(writer, bytes as u64)?;
-        let before = self.note_epochs(batches)?;
+        let before = self.note_epochs(writer, batches)?;
         let (count, records) = (batches.len(), end - first.base_offset);
         let appended = writer.active.append(batches);
         writer.active.take_room().into_iter().for_each(|end| writer.file.room(end));
         let buffers = appended.inspect_err(|_| {
-            // A term that began with these batches has not begun: others of it may stand elsewhere. (The file
-            // says so until the next change; a recovery holds it against the log.)
+            // A term that began with these batches has not begun: others of it may stand elsewhere.
+            writer.epochs_ahead |= !Arc::ptr_eq(&before, &self.epochs.load());
             self.epochs.store(before);
         })?;
 
@@ -248,7 +251,11 @@ impl PartitionLog {
 
     /// A term's first offset is durable before a record of that term is written, so that the epochs
     /// are never behind the log. Gives them as they were.
-    fn note_epochs(&self, batches: &[SealedBatch]) -> Result<Arc<LeaderEpochs>, AppendError> {
+    fn note_epochs(
+        &self,
+        writer: &mut Writer,
+        batches: &[SealedBatch],
+    ) -> Result<Arc<LeaderEpochs>, AppendError> {
         let known = self.epochs.load_full();
         let latest = known.latest().map(|entry| entry.epoch);
         if batches.iter().all(|batch| Some(batch.header().leader_epoch) == latest) {
@@ -261,11 +268,28 @@ impl PartitionLog {
         }
         if changed {
             if !twin!(EpochsNotStored) {
-                epochs.store(self.storage(), &self.path)?;
+                // A failure may come behind the change.
+                let stored = epochs.store(self.storage(), &self.path);
+                stored.inspect_err(|_| writer.epochs_ahead = true)?;
             }
             self.epochs.store(Arc::new(epochs));
         }
         Ok(known)
+    }
+
+    /// Has the file of leader epochs say what memory does where a failed append has left a term in it that did
+    /// not begin. What reached the file of its batches goes first, durably: should they come back after a
+    /// power cut, their term must be known.
+    pub(super) fn settle_epochs(&self, writer: &mut Writer) -> Result<(), SegmentError> {
+        if !writer.epochs_ahead || twin!(FailedTermForgotten) {
+            return Ok(());
+        }
+        writer.active.trim()?;
+        writer.active.take_room().into_iter().for_each(|end| writer.file.room(end));
+        writer.active.file().sync(SyncKind::All)?;
+        self.epochs.load().store(self.storage(), &self.path)?;
+        writer.epochs_ahead = false;
+        Ok(())
     }
 
     /// Kafka's rules (`LogSegment.shouldRoll`), the group being the unit.

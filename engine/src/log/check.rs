@@ -61,13 +61,18 @@ impl UnrecoveredLog {
                 Some((next, _)) if checked.has_buried(base) => {
                     sealed.push(self.sealed(base, len, *next, seals));
                 }
+                // Something is missing: no index is cut to a log that may be put right again.
+                Some((next, _))
+                    if self.missing_before(*next, checked.next).is_some()
+                        && !twin!(IndexesCutUnjudged) =>
+                {
+                    sealed.push(self.sealed(base, len, checked.next, seals));
+                }
                 Some(_) => sealed.push(self.reseal(base, seals, &sealed, &checked)?),
                 None => {}
             }
         }
-        let (last, _) = folder.logs[place - 1];
-        let active = self.reopen(last, seals, &sealed, &checked)?;
-        self.end(folder, &checked, sealed, active, seals)
+        self.end(folder, &checked, sealed, seals)
     }
 
     /// A last segment that is empty, and that the one before it has overtaken: a roll that failed has left it,
@@ -152,34 +157,38 @@ impl UnrecoveredLog {
             }
     }
 
-    /// Every byte was checked; what is left to see is whether there are enough of them.
+    /// Every byte was checked; what is left to see is whether there are enough of them. Before the last segment
+    /// is opened, which cuts its indexes to its log.
     fn end(
         &self,
         folder: &Folder,
         checked: &Checked,
         sealed: Vec<Arc<Segment>>,
-        active: ActiveSegment,
         seals: &mut Seals,
     ) -> Result<Recovered, OpenError> {
+        let place = folder.logs.len() - 1;
+        let (base, next) = (folder.logs[place].0, checked.next);
+        if twin!(IndexesCutUnjudged) {
+            self.reopen(base, seals, &sealed, checked)?;
+        }
         let durable = self.durable_end;
         if let Some(state) = self.start.state
-            && active.next_offset() < state.log_start
-            && active.next_offset() != state.log_end
+            && next < state.log_start
+            && next != state.log_end
             && durable <= state.log_start
         {
-            drop(active);
             return self.empty(folder, checked, state.log_start);
         }
-        if active.next_offset() < durable {
+        if next < durable {
             // The file is shorter than what was durable, and ends at a batch's end.
-            let (path, len) = (active.segment().path(), active.len());
-            let corruption = Corruption::new(path, len, "log end offset", durable, checked.next);
-            let (base, next, damage) =
-                (active.base_offset(), active.next_offset(), gap(corruption, len));
-            let place = folder.logs.partition_point(|(other, _)| *other < base);
+            let path = file_path(&self.path, base, Suffix::Log);
+            let len = self.storage().open(&path, Open::Read)?.len()?;
+            let corruption = Corruption::new(&path, len, "log end offset", durable, next);
+            let damage = gap(corruption, len);
             let found = Stop { place, base, valid_end: len, next, damage };
             return self.stop(folder, &found, seals, sealed, checked);
         }
+        let active = self.reopen(base, seals, &sealed, checked)?;
         Ok(checked.recovered(sealed, active, None, Vec::new()))
     }
 
@@ -309,7 +318,7 @@ impl UnrecoveredLog {
         });
         tracing::warn!(partition = %self.partition, ?verdict, cause = %found.damage.corruption, "damaged log");
         if verdict == Verdict::Refuse {
-            let (active, damage) = self.keep(folder, found, seals, &mut sealed)?;
+            let (active, damage) = self.keep(folder, found, seals, &mut sealed, checked)?;
             return Ok(checked.recovered(sealed, active, None, damage));
         }
         self.claim_less(folder, found.next)?;
@@ -374,6 +383,7 @@ impl UnrecoveredLog {
         found: &Stop,
         seals: &Seals,
         sealed: &mut Vec<Arc<Segment>>,
+        checked: &Checked,
     ) -> Result<(ActiveSegment, Vec<DamagedRange>), OpenError> {
         let mut ranges = Vec::new();
         let mut end = found.next.min(found.base);
@@ -398,7 +408,9 @@ impl UnrecoveredLog {
                 |damage: &Damage, next| self.is_reserve(damage, next, later_log(folder, place));
             let valid_end = survey(&file, rule, *len, &mut end, &mut ranges, reserve)?;
             let next = following.unwrap_or(end);
-            if *len > 0 {
+            // All bytes of a log may be missing: it begins where it did.
+            let is_all = sealed.is_empty() && *base < self.durable_end;
+            if *len > 0 || is_all {
                 sealed.push(self.sealed(*base, valid_end, next, seals));
             }
         }
@@ -413,6 +425,8 @@ impl UnrecoveredLog {
                 resumes_at: None,
             });
         }
+        let damage: Vec<_> = checked.buried.iter().chain(&ranges).cloned().collect();
+        self.tell_aborted(sealed, &damage)?;
         let durable = self.durable_end;
         let mut base = end.max(durable);
         // A last segment with bytes but without a batch stays as it is, before the new one; an empty one may

@@ -101,16 +101,18 @@ impl UnrecoveredLog {
         offsets: Range<Offset>,
     ) -> Result<Option<Corruption>, OpenError> {
         let mut doubted = Vec::new();
-        match self.start.state.map(|state| state.epochs_crc) {
-            Some(known) if !clean && known.is_some_and(|crc| crc != epochs.checksum()) => {
-                let begins = epochs.entries().iter().map(|entry| entry.start_offset);
-                doubted.extend(begins.flat_map(|start| [start - 1, start]));
-                doubted.extend([offsets.start, offsets.end - 1]);
-            }
-            None if clean && is_behind(epochs, set, &offsets)? => {
+        let known = self.start.state.map(|state| state.epochs_crc);
+        if clean {
+            if known.is_none() && is_behind(epochs, set, &offsets)? {
                 doubted.push(offsets.end - 1);
             }
-            _ => {}
+        } else if known != Some(Some(epochs.checksum())) {
+            let begins = epochs.entries().iter().map(|entry| entry.start_offset);
+            doubted.extend(begins.flat_map(|start| [start - 1, start]));
+            if known.is_some() {
+                // Another program's file may not know the last terms.
+                doubted.extend([offsets.start, offsets.end - 1]);
+            }
         }
         for offset in doubted.into_iter().filter(|offset| offsets.contains(offset)) {
             let Some(header) = header_at(set, offset)? else { continue };
@@ -180,6 +182,37 @@ impl UnrecoveredLog {
         let damaged = before.last().filter(|_| !damage.is_empty());
         let earlier = damaged.map_or_else(Vec::new, |before| entries(before));
         set_aborted(active, from, aborted, &earlier)
+    }
+
+    /// Tells the segments that are `kept` around `damage` which transactions were aborted in them. From the
+    /// recovery point on no index file needs to be durable, so the batches are asked as well. In memory alone:
+    /// nothing is changed before the owner has decided.
+    pub(super) fn tell_aborted(
+        &self,
+        kept: &[Arc<Segment>],
+        damage: &[DamagedRange],
+    ) -> Result<(), OpenError> {
+        let Some(first) = kept.first().map(|first| first.base_offset()) else { return Ok(()) };
+        let (now, believed) = (self.clock.wall_ms(), self.start.recovery_point.max(first));
+        let (mut states, _) =
+            load_newest_snapshot(self.storage(), &self.path, first, believed, now)?;
+        for segment in kept {
+            if segment.next_offset() <= states.end_offset() || twin!(AbortedNotTold) {
+                continue;
+            }
+            let mut aborted = Vec::new();
+            replay(segment, damage, &mut states, now, &mut aborted)?;
+            let stored = match segment.load_transactions() {
+                Ok(_) if segment.seal().is_some() => continue,
+                Ok(stored) => stored.iter().collect(),
+                Err(SegmentError::Corrupt(_)) => Vec::new(),
+                Err(error) => return Err(error.into()),
+            };
+            let here = segment.base_offset()..segment.next_offset();
+            add_known(&mut aborted, stored.into_iter().filter(|it| here.contains(&it.last_offset)));
+            segment.tell_transactions(aborted);
+        }
+        Ok(())
     }
 }
 
@@ -275,13 +308,8 @@ fn set_aborted(
     earlier: &[AbortedTransaction],
 ) -> Result<(), OpenError> {
     aborted.retain(|entry| entry.last_offset >= from);
-    for known in earlier.iter().filter(|it| (from..active.next_offset()).contains(&it.last_offset))
-    {
-        match aborted.iter_mut().find(|entry| entry.last_offset == known.last_offset) {
-            Some(entry) => entry.first_offset = entry.first_offset.min(known.first_offset),
-            None => aborted.push(*known),
-        }
-    }
+    let here = from..active.next_offset();
+    add_known(&mut aborted, earlier.iter().copied().filter(|it| here.contains(&it.last_offset)));
     for known in active.segment().transactions()?.iter() {
         let is_known = aborted.iter().any(|entry| entry.last_offset == known.last_offset);
         // The batches that are left do not say what began before them.
@@ -291,6 +319,20 @@ fn set_aborted(
     }
     aborted.sort_by_key(|entry| entry.last_offset);
     Ok(active.restore_transactions(from, aborted)?)
+}
+
+/// Adds what an index says to what the batches say, in the order of the markers.
+fn add_known(
+    aborted: &mut Vec<AbortedTransaction>,
+    index: impl Iterator<Item = AbortedTransaction>,
+) {
+    for known in index {
+        match aborted.iter_mut().find(|entry| entry.last_offset == known.last_offset) {
+            Some(entry) => entry.first_offset = entry.first_offset.min(known.first_offset),
+            None => aborted.push(known),
+        }
+    }
+    aborted.sort_by_key(|entry| entry.last_offset);
 }
 
 /// Where terms begin: base offset and leader epoch of their first batches. Deleted batches do not count:

@@ -80,7 +80,19 @@ fn remove_empty(
     logs: &mut Vec<(Offset, u64)>,
 ) -> Result<(), IoError> {
     let between = logs.iter().skip(1).take(logs.len().saturating_sub(2));
-    let empty: Vec<_> = between.filter(|(_, len)| *len == 0).map(|(base, _)| *base).collect();
+    let mut empty: Vec<_> = between.filter(|(_, len)| *len == 0).map(|(base, _)| *base).collect();
+    let mut lost = Vec::new();
+    for base in &empty {
+        // It had batches: the index is there when they are put back.
+        let index = file_path(dir, *base, Suffix::TxnIndex);
+        if !twin!(IndexesCutUnjudged)
+            && storage.exists(&index)?
+            && storage.open(&index, Open::Read)?.len()? > 0
+        {
+            lost.push(*base);
+        }
+    }
+    empty.retain(|base| !lost.contains(base));
     for base in &empty {
         tracing::warn!(base, dir = %dir.display(), "an empty segment between others is removed");
         remove_segment(storage, dir, *base)?;

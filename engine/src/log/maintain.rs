@@ -51,6 +51,7 @@ impl PartitionLog {
     /// Ends the active segment and begins the next at `base`, the log end or behind it. On failure the log
     /// goes on with the old one.
     pub(super) fn roll(&self, writer: &mut Writer, base: Offset) -> Result<(), SegmentError> {
+        self.settle_epochs(writer)?;
         if self.config.durability == Durability::Durable && !twin!(RollWithoutSync) {
             // Recovery relies on it: a segment with bytes says that those before it are durable.
             let target = (writer.file.clone(), writer.file.written_end());
@@ -327,9 +328,9 @@ impl PartitionLog {
         self.tail.start_advanced(to);
         writer.producers.log_start_moved(to);
         if epochs.truncate_from_start(to) {
-            // Once an append met EIO the file may name a term that began with it, and the next recovery finds
-            // its batches.
-            if writer.active.file().failure().is_none() {
+            // Where what an append that failed has left cannot go, its term stays in the file: the next recovery
+            // may find its batches.
+            if self.settle_epochs(&mut writer).is_ok() {
                 epochs.store(self.storage(), &self.path)?;
             }
             self.epochs.store(Arc::new(epochs));
@@ -365,6 +366,7 @@ impl PartitionLog {
     fn close_open(&self, writer: &mut Writer) -> Result<(), ChangeError> {
         let marks = self.tail.snapshot();
         let storage = self.storage();
+        self.settle_epochs(writer)?;
         let seal = writer.active.close()?;
         let mut files = writer.active.index_files();
         files.push(writer.active.file().clone());

@@ -98,6 +98,8 @@ struct Writer {
     file: Arc<CommitFile>,
     producers: ProducerStates,
     seals: Seals,
+    /// Whether the file of leader epochs may name a term that did not begin, as its first append failed.
+    epochs_ahead: bool,
     /// Drawn off `segment.ms` for the active segment, milliseconds.
     jitter_ms: i64,
     rng: fastrand::Rng,

@@ -251,6 +251,7 @@ impl UnrecoveredLog {
                 file,
                 producers,
                 seals,
+                epochs_ahead: false,
                 jitter_ms,
                 rng,
                 unsynced: Vec::new(),
@@ -377,8 +378,9 @@ impl UnrecoveredLog {
         found.active.write_indexes()?;
         let mut files = found.active.index_files();
         files.push(found.active.file().clone());
-        // That which ends at the recovery point was sealed again, too.
-        for segment in set.from(self.start.recovery_point.saturating_sub(1)) {
+        // That which ends at the recovery point was sealed again, too, and what a close did not leave as it says.
+        let from = found.checked_from.min(self.start.recovery_point.saturating_sub(1));
+        for segment in set.from(from) {
             if segment.base_offset() != found.active.base_offset() {
                 files.extend(super::folder::files_of(self.storage(), segment)?);
             }

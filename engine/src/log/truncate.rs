@@ -104,6 +104,12 @@ impl PartitionLog {
         self.lower_checkpoint(range.offset)?;
         writer.state = WriterState::Failed(None);
         let (kept, removed) = self.segments.load().truncated(range.segment);
+        // A segment that records are missing before goes whole: the one before it goes on.
+        let before = kept.last().filter(|_| range.offset < range.segment).cloned();
+        let aborted = before.as_ref().or(removed.first()).and_then(|segment| {
+            let known = segment.transactions().ok()?;
+            Some(known.iter().filter(|entry| entry.last_offset < range.offset).collect::<Vec<_>>())
+        });
         for segment in &removed {
             if segment.base_offset() == range.segment {
                 segment.give_up(range.position, range.offset.max(range.segment));
@@ -119,8 +125,6 @@ impl PartitionLog {
         let (logs, cause) = (&logs[from..], range.corruption.clone());
         let (offset, at) = (range.offset, range.position);
         let cut = cut(self.storage(), &self.path, logs, at, offset, cause, true)?;
-        // A segment that records are missing before goes whole: the one before it goes on.
-        let before = kept.last().filter(|_| range.offset < range.segment).cloned();
         let base = before.as_ref().map_or(range.segment, |before| before.base_offset());
         writer.seals.retain(|sealed| sealed < base);
         let storage = self.storage();
@@ -136,6 +140,10 @@ impl PartitionLog {
             writer.active = ActiveSegment::open(storage, path, base, &self.options, trust)?;
             kept
         };
+        if let Some(aborted) = aborted {
+            // What a recovery told around the damage, and no file says.
+            writer.active.restore_transactions(base, aborted)?;
+        }
         let set = kept.with_pushed(writer.active.segment().clone());
         self.settle(writer, set)?;
         self.damage.store(Arc::new(Vec::new()));
@@ -256,9 +264,10 @@ impl PartitionLog {
         let now = self.clock.wall_ms();
         writer.producers = producers_at(self.storage(), &self.path, &set, &[], end, now)?.states;
         let mut epochs = LeaderEpochs::clone(&self.epochs.load());
-        if epochs.truncate_from_end(end) {
+        if epochs.truncate_from_end(end) || writer.epochs_ahead {
             epochs.store(self.storage(), &self.path)?;
             self.epochs.store(Arc::new(epochs));
+            writer.epochs_ahead = false;
         }
         let base = writer.active.base_offset();
         writer.unsynced.retain(|segment| segment.base_offset() != base);
@@ -290,6 +299,7 @@ impl PartitionLog {
         epochs.clear();
         epochs.store(self.storage(), &self.path)?;
         self.epochs.store(Arc::new(epochs));
+        writer.epochs_ahead = false;
         writer.active = ActiveSegment::create(self.storage(), &self.path, offset, &self.options)?;
         self.storage().sync_dir(&self.path)?;
         writer.producers = ProducerStates::new(offset);

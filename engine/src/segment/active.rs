@@ -471,7 +471,7 @@ impl ActiveSegment {
     }
 
     /// Cuts the log to what is published.
-    fn trim(&mut self) -> Result<(), SegmentError> {
+    pub(crate) fn trim(&mut self) -> Result<(), SegmentError> {
         if self.tail == Tail::Reserved && twin!(ReserveNotTrimmed) {
             return Ok(());
         }

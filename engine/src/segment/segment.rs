@@ -365,7 +365,13 @@ impl Segment {
         known.as_ref().map_err(|corruption| corruption.clone().into())
     }
 
-    pub(super) fn load_transactions(&self) -> Result<TxnIndex, SegmentError> {
+    /// The index of aborted transactions is `entries` from now on, whatever its file says: what a recovery has
+    /// learnt. Before readers share the segment.
+    pub(crate) fn tell_transactions(&self, entries: Vec<AbortedTransaction>) {
+        self.transactions.get_or_init(|| Ok(TxnIndex::of(entries)));
+    }
+
+    pub(crate) fn load_transactions(&self) -> Result<TxnIndex, SegmentError> {
         let (path, bytes) = self.read_transactions()?;
         let found = crc32c::crc32c(&bytes);
         match self.seal() {

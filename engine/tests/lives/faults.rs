@@ -67,11 +67,11 @@ fn every_fault_at_every_call_of_a_recovery_loses_nothing_and_tells_no_lie() {
     let seeds = number("TRUNKLINE_FAULT_SEEDS").unwrap_or(SEEDS) * 4;
     let mut runs = 0;
     let mut failures = Vec::new();
-    for seed in 0..seeds {
+    for (seed, is_killed) in (0..seeds).flat_map(|seed| [(seed, false), (seed, true)]) {
         let crashed = || {
             let life = Life::new(seed);
             let life = if seed % 2 == 0 { life } else { life.with_prepared_space().with_maps() };
-            life.crashed(1 + seed % 3)
+            if is_killed { life.killed(seed % 3) } else { life.crashed(1 + seed % 3) }
         };
         let (disk, _) = crashed().unwrap().recover_with_fault(0, Fault::Io).unwrap();
         let verbs = disk.verbs();
@@ -89,12 +89,13 @@ fn every_fault_at_every_call_of_a_recovery_loses_nothing_and_tells_no_lie() {
         runs += went_well.into_iter().sum::<u64>();
         failures.extend(failed.into_iter().map(|(place, what)| {
             let (call, fault) = faults[place as usize];
-            (call, format!("life {seed}, {fault:?} of {:?}: {what}", verbs[call as usize - 1]))
+            let verb = &verbs[call as usize - 1];
+            (call, format!("life {seed}, killed {is_killed}, {fault:?} of {verb:?}: {what}"))
         }));
     }
     println!("{runs} recoveries with a fault, each reopened three times");
     assert!(failures.is_empty(), "{} runs went wrong:\n{}", failures.len(), shown(&failures));
-    assert!(runs > 500 * seeds, "{runs}");
+    assert!(runs > 1_000 * seeds, "{runs}");
 }
 
 /// What the engine does about one fault meets another.

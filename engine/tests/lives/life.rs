@@ -214,6 +214,18 @@ impl Life {
         Ok(self)
     }
 
+    /// As [`Life::crashed`], and lives on until its process is killed: all that it wrote is there, durable or
+    /// not.
+    pub(crate) fn killed(self, cuts: u64) -> Result<Self, String> {
+        let mut this = self.crashed(cuts)?;
+        if let Stop::Wrong(what) = this.live() {
+            return Err(format!("behind {cuts} cuts: {what}"));
+        }
+        this.close_handles();
+        this.disk = this.disk.kill();
+        Ok(this)
+    }
+
     /// Opens what a crash left while call number `call` of the disk goes wrong; then the process dies. What it
     /// leaves must be all right, and hold what was there before. Gives the calls that were made, and whether
     /// the fault fitted its call.

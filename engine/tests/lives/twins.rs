@@ -27,7 +27,7 @@ const AT_ONCE: u64 = 50;
 
 /// Each story, and the bugs that it must catch, with words of how they show: those that make its mistake, and by
 /// that mistake.
-const PAIRS: [(&str, &[(Twin, &str)]); 28] = [
+const PAIRS: [(&str, &[(Twin, &str)]); 31] = [
     ("an index names other batches", &[(Twin::IndexBelieved, "base offset: expected 1, found 2")]),
     (
         "the index reaches the device before the log",
@@ -45,6 +45,11 @@ const PAIRS: [(&str, &[(Twin, &str)]); 28] = [
     (
         "a process is killed and the power goes behind its recovery",
         &[(Twin::TransactionsUnsynced, "ends at 3, aborted transactions []")],
+    ),
+    ("a short log is put right again", &[(Twin::IndexesCutUnjudged, "was put right")]),
+    (
+        "damage stands beside an aborted transaction",
+        &[(Twin::AbortedNotTold, "aborted transactions []")],
     ),
     ("two batches change places", &[(Twin::OffsetUnchecked, "read as if all were well")]),
     (
@@ -94,6 +99,7 @@ const PAIRS: [(&str, &[(Twin, &str)]); 28] = [
         "a truncation is killed and the power goes behind it",
         &[(Twin::EpochsBeforeLog, "leader epoch: expected 1, found 2")],
     ),
+    ("a term fails to begin", &[(Twin::FailedTermForgotten, "leader epoch: expected")]),
     ("the leader epochs are damaged", &[(Twin::DamagedEpochsRefused, "leader-epoch-checkpoint")]),
     ("a follower parts from its leader", &[(Twin::TermEndsAtLogEnd, "the follower keeps 2")]),
     (

@@ -70,11 +70,16 @@ fn terms() -> Bench {
 
 fn terms_of(epochs: &[LeaderEpoch]) -> Bench {
     let bench = Bench::new(small());
+    append_in(&bench, epochs);
+    bench
+}
+
+/// A batch in each of these epochs, from offset 0 on.
+fn append_in(bench: &Bench, epochs: &[LeaderEpoch]) {
     for (offset, epoch) in epochs.iter().enumerate() {
         bench.log.append(vec![batch(&[&format!("{offset:04}")])], *epoch).unwrap();
     }
     bench.log.commit(epochs.len() as Offset).unwrap();
-    bench
 }
 
 fn entries(bench: &Bench) -> Vec<(LeaderEpoch, Offset)> {
@@ -108,6 +113,38 @@ fn leader_epochs_that_the_log_contradicts_are_made_anew() {
             let bench = bench.kill();
             assert_eq!(entries(&bench), sound, "{told:?}, closed: {closed}");
             assert_eq!(bench.report.rebuilt.len(), 1, "{told:?}: {:?}", bench.report.rebuilt);
+            assert_eq!(bench.offsets(), (0..8).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// Without a checkpoint of ours nothing vouches for the file after a crash: the terms that it names begin where
+/// the batches say.
+#[test]
+fn leader_epochs_that_nothing_vouches_for_are_held_against_the_log() {
+    for is_noted in [false, true] {
+        for told in [
+            &[(1, 0), (2, 3), (5, 6)][..],
+            &[(1, 0), (2, 3)],
+            &[(1, 0), (2, 3), (5, 7)],
+            &[(1, 0), (2, 4), (5, 6)],
+            &[(1, 0), (2, 2), (5, 6)],
+            &[(2, 3), (5, 6)],
+            &[(1, 0), (3, 3), (5, 6)],
+        ] {
+            let bench = Bench::new(small());
+            if is_noted {
+                // Before its first term: it says nothing of the file.
+                bench.checkpoint();
+            }
+            append_in(&bench, &[1, 1, 1, 2, 2, 2, 5, 5]);
+            let mut epochs = LeaderEpochs::new();
+            for (epoch, start) in told {
+                epochs.assign(*epoch, *start);
+            }
+            epochs.store(&bench.storage(), bench.log.path()).unwrap();
+            let bench = bench.kill();
+            assert_eq!(entries(&bench), [(1, 0), (2, 3), (5, 6)], "{told:?}, noted: {is_noted}");
             assert_eq!(bench.offsets(), (0..8).collect::<Vec<_>>());
         }
     }

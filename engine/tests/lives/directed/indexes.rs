@@ -154,6 +154,130 @@ pub(super) fn the_power_goes_behind_a_recovery() -> Result<(), String> {
     Ok(())
 }
 
+/// A log is found shorter than it was durable, and nothing of it is changed before somebody has decided: he
+/// puts its bytes back, and what follows from them is still there.
+pub(super) fn a_short_log_is_put_right() -> Result<(), String> {
+    // The aborted transaction is in the only segment, in the first of two, or between others.
+    for (segment_bytes, records) in [(WIDE, 1), (400, 1), (400, 4)] {
+        let config = || config().segment_bytes(segment_bytes);
+        let disk = ForgetfulDisk::new();
+        let opened = open_with(&disk.storage(), config())?;
+        opened.append(1..=records)?;
+        for batch in aborted(0) {
+            opened.log.append(vec![batch], 0).map_err(words)?;
+        }
+        opened.append((1..=records + 1).map(|n| 10 + n))?;
+        opened.log.checkpoint().map_err(words)?;
+        opened.dir.persist().map_err(words)?;
+        let (before, read) = (opened.aborted()?, opened.read()?);
+        drop(opened);
+        disk.settle();
+        let disk = disk.kill();
+        let index = files(&disk, ".txnindex").into_iter().find(|(_, bytes)| !bytes.is_empty());
+        let name = index.expect("an aborted transaction").0.replace(".txnindex", ".log");
+        let (_, whole) = files(&disk, ".log").into_iter().find(|(log, _)| *log == name).unwrap();
+        for len in ends_of_batches(&whole) {
+            let disk = disk.fork();
+            change(&disk, &name, |bytes| bytes[..len].to_vec());
+            disk.settle();
+            let opened = open_with(&disk.storage(), config())?;
+            if len < whole.len() && opened.report.damage.is_empty() {
+                return Err(format!("{name} of {len} bytes is taken for whole"));
+            }
+            drop(opened);
+            let disk = disk.kill();
+            if !disk.storage().exists(&Path::new(HOME).join(&name)).map_err(words)? {
+                return Err(format!("{name} is gone"));
+            }
+            change(&disk, &name, |_| whole.clone());
+            disk.settle();
+            let opened = open_with(&disk.storage(), config())?;
+            let found = (opened.read()?, opened.aborted()?);
+            if found != (read.clone(), before.clone()) {
+                return Err(format!("{name} of {len} bytes was put right: {found:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The power takes the index of aborted transactions, which no checkpoint has made durable, and a batch above
+/// the recovery point has rotted. What was aborted is not read, neither around the damage nor behind its cut.
+pub(super) fn damage_beside_an_aborted_transaction() -> Result<(), String> {
+    for segment_bytes in [180, 400, WIDE] {
+        for rotten in [1, 4, 5] {
+            let config = || config().segment_bytes(segment_bytes);
+            let when = |what| format!("segments of {segment_bytes} bytes, offset {rotten}: {what}");
+            let disk = ForgetfulDisk::new();
+            let opened = open_with(&disk.storage(), config())?;
+            opened.append([1, 2])?;
+            for batch in aborted(0) {
+                opened.log.append(vec![batch], 0).map_err(words)?;
+            }
+            opened.append([5, 6])?;
+            let before = opened.aborted()?;
+            // The log dir knows how far the log is durable, and the recovery point stays where it was.
+            opened.log.delete_records_before(1).map_err(words)?;
+            drop(opened);
+            let disk = disk.power_cut(Loss::Everything);
+            rot(&disk, rotten)?;
+            let opened = open_with(&disk.storage(), config())?;
+            if opened.report.damage.is_empty() {
+                return Err(when("not damaged".into()));
+            }
+            let found = opened.aborted()?;
+            if found != before {
+                return Err(when(format!("aborted transactions {found:?}")));
+            }
+            opened.log.cut_damage().map_err(words)?;
+            opened.append([77])?;
+            opened.log.checkpoint().map_err(words)?;
+            opened.dir.persist().map_err(words)?;
+            drop(opened);
+            let opened = open_with(&disk.kill().storage(), config())?;
+            let (found, stays) = (opened.aborted()?, rotten > 3);
+            if found != if stays { before } else { Vec::new() } {
+                return Err(when(format!("behind its cut, aborted transactions {found:?}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Names and bytes of the files whose names end so.
+fn files(disk: &ForgetfulDisk, end: &str) -> Vec<(String, Vec<u8>)> {
+    let names = disk.storage().list(Path::new(HOME)).unwrap().into_iter();
+    let names = names.map(|entry| entry.name.to_str().unwrap().to_owned());
+    let read = |name: &String| disk.storage().read(&Path::new(HOME).join(name), WIDE).unwrap();
+    names.filter(|name| name.ends_with(end)).map(|name| (name.clone(), read(&name))).collect()
+}
+
+/// Where the batches of a `.log` file end, and its first byte.
+fn ends_of_batches(log: &[u8]) -> Vec<usize> {
+    let ends = headers(log).scan(0, |at, header| {
+        *at += header.total_bytes();
+        Some(*at)
+    });
+    [0].into_iter().chain(ends).collect()
+}
+
+/// Flips a bit of the last byte of the batch at an offset.
+fn rot(disk: &ForgetfulDisk, offset: i64) -> Result<(), String> {
+    for (name, log) in files(disk, ".log") {
+        for (header, end) in headers(&log).zip(&ends_of_batches(&log)[1..]) {
+            if header.base_offset == offset {
+                change(disk, &name, |mut bytes| {
+                    bytes[end - 1] ^= 1;
+                    bytes
+                });
+                disk.settle();
+                return Ok(());
+            }
+        }
+    }
+    Err(format!("no batch at offset {offset}"))
+}
+
 fn each_offset_is_found(opened: &Opened, records: i64) -> Result<(), String> {
     for offset in 0..records {
         let fetched = opened.log.fetch(offset, 1, Isolation::LogEnd).map_err(words)?;

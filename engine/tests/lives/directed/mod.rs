@@ -27,7 +27,7 @@ use trunkline::{
 pub(crate) type Story = (&'static str, fn() -> Result<(), String>);
 
 /// All of them.
-pub(crate) const ALL: [Story; 27] = [
+pub(crate) const ALL: [Story; 30] = [
     ("an index names other batches", indexes::an_index_names_other_batches),
     ("the index reaches the device before the log", indexes::the_index_is_ahead_of_the_log),
     ("an index is torn and holds zeros", indexes::an_index_is_torn_and_holds_zeros),
@@ -37,6 +37,8 @@ pub(crate) const ALL: [Story; 27] = [
         "a process is killed and the power goes behind its recovery",
         indexes::the_power_goes_behind_a_recovery,
     ),
+    ("a short log is put right again", indexes::a_short_log_is_put_right),
+    ("damage stands beside an aborted transaction", indexes::damage_beside_an_aborted_transaction),
     ("two batches change places", segments::two_batches_change_places),
     ("reserved space stands before the next segment", segments::reserved_space_is_a_hole),
     ("the power goes in the middle of a roll", segments::the_power_goes_at_a_roll),
@@ -52,6 +54,7 @@ pub(crate) const ALL: [Story; 27] = [
         "a truncation is killed and the power goes behind it",
         terms::the_power_goes_behind_a_truncation_that_was_killed,
     ),
+    ("a term fails to begin", terms::a_term_fails_to_begin),
     ("the leader epochs are damaged", terms::the_leader_epochs_are_damaged),
     ("a follower parts from its leader", terms::a_follower_parts_from_its_leader),
     ("a leader comes back from a pause", terms::a_leader_comes_back_from_a_pause),

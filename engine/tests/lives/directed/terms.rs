@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, path::Path};
 
 use trunkline::{
-    io::{ForgetfulDisk, Storage},
+    io::{ForgetfulDisk, Loss, Storage},
     log::{AppendError, Isolation, PartitionLog, checkpoint::LEADER_EPOCHS},
+    record::BatchSettings,
     types::{LeaderEpoch, Offset},
 };
 
 use super::{
-    HOME, Opened, at_every_operation, batch, change, config, cuts, open, open_with, words,
+    HOME, Opened, at_every_operation, batch, batch_of, change, config, cuts, open, open_with, words,
 };
 
 /// KAFKA-16541: the leader epochs' file was renamed and not synced, and held nothing after a crash. The
@@ -67,6 +68,66 @@ pub(super) fn the_power_goes_behind_a_truncation_that_was_killed() -> Result<(),
         )?;
         if is_over {
             break;
+        }
+    }
+    Ok(())
+}
+
+/// How a log goes on.
+type Deed<'a> = &'a dyn Fn(&Opened) -> Result<(), String>;
+
+/// The first append of a term meets a full disk, and has not begun: the log goes on in the term before, as a
+/// follower's, or in a later one, or its front is deleted. Whatever comes back of the batches that did not
+/// fit, each record's term is known.
+pub(super) fn a_term_fails_to_begin() -> Result<(), String> {
+    let config = || config().segment_bytes(1 << 20);
+    let as_follower = |opened: &Opened| {
+        let mut older = batch(4);
+        older.stamp(3, 4);
+        opened.log.append_as_follower(older.bytes()).map(drop).map_err(words)
+    };
+    let in_a_later_term = |opened: &Opened| opened.write([4], 6).map(drop);
+    let its_front_goes =
+        |opened: &Opened| opened.log.delete_records_before(1).map(drop).map_err(words);
+    let goes_on: [(&str, Deed<'_>); 3] = [
+        ("as follower", &as_follower),
+        ("in a later term", &in_a_later_term),
+        ("without its front", &its_front_goes),
+    ];
+    for (how, go_on) in goes_on {
+        for is_noted in [false, true] {
+            for room in [600, 1000] {
+                let disk = ForgetfulDisk::new();
+                let opened = open_with(&disk.storage(), config())?;
+                opened.write([1, 2, 3], 4)?;
+                opened.log.commit(3).map_err(words)?;
+                if is_noted {
+                    opened.log.checkpoint().map_err(words)?;
+                    opened.dir.persist().map_err(words)?;
+                }
+                // Room for the file of the epochs, and for a batch or none.
+                disk.fill_up(room);
+                let wide = batch_of(5, &[7; 3000], BatchSettings::default());
+                let group = if room == 600 { vec![batch(4), wide] } else { vec![wide] };
+                if opened.log.append(group, 5).is_ok() {
+                    return Err("there was room for all of it".into());
+                }
+                disk.fill_up(1 << 40);
+                go_on(&opened)?;
+                let end = opened.log.watermarks().log_end;
+                opened.log.commit(end).map_err(words)?;
+                drop(opened);
+                let random = (0..40).map(|seed| disk.fork().power_cut(Loss::Random(seed)));
+                for left in [disk.fork().kill()].into_iter().chain(random) {
+                    let opened = open_with(&left.storage(), config())?;
+                    let when = |what| format!("{how}, noted {is_noted}, room {room}: {what}");
+                    opened.read().map_err(when)?;
+                    terms_are_those_of_the_records(&opened.log).map_err(when)?;
+                    if opened.log.watermarks().log_end < end {
+                        return Err(when("records are lost".into()));
+                    }
+                }
+            }
         }
     }
     Ok(())
@@ -132,7 +193,7 @@ fn terms_are_those_of_the_records(log: &PartitionLog) -> Result<(), String> {
 
 /// Offset and term of each batch.
 fn batches(log: &PartitionLog) -> Result<Vec<(Offset, LeaderEpoch)>, String> {
-    let (mut found, mut offset) = (Vec::new(), 0);
+    let (mut found, mut offset) = (Vec::new(), log.watermarks().log_start);
     while offset < log.watermarks().log_end {
         let fetched = log.fetch(offset, 250, Isolation::LogEnd).map_err(words)?;
         for batch in fetched.batches() {
