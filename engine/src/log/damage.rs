@@ -227,4 +227,29 @@ mod tests {
         let written = Finding { reach: 1 << 40, durability: Durability::Written, ..FINDING };
         assert_eq!(judge(written), Verdict::CutAndKeepAside);
     }
+
+    /// The last blocks of a file that are all zeros were reserved, and are not kept aside.
+    #[test]
+    fn content_ends_with_the_last_block_that_holds_something() {
+        let storage = crate::io::ForgetfulDisk::new().storage();
+        let file = storage.open(Path::new("/file"), Open::Create).unwrap();
+        let lengths = [0, 1, BLOCK_BYTES, BLOCK_BYTES + 1, CHUNK_BYTES, 2 * CHUNK_BYTES + 5000];
+        for len in lengths {
+            for from in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, CHUNK_BYTES - 1, CHUNK_BYTES + 7] {
+                let last = [0, from, from + 1, CHUNK_BYTES - 1, CHUNK_BYTES, len.saturating_sub(1)];
+                for last in last.into_iter().filter(|last| *last < len && from <= len) {
+                    file.set_len(0).unwrap();
+                    file.set_len(len).unwrap();
+                    file.write_at(last, vec![1]).unwrap();
+                    let content = if last < from { from } else { last + 1 };
+                    let expected = match len - from {
+                        0..=BLOCK_BYTES => len,
+                        _ => content.next_multiple_of(BLOCK_BYTES).min(len),
+                    };
+                    let found = end_of_content(&file, from, len).unwrap();
+                    assert_eq!(found, expected, "{len} bytes from {from}, the last at {last}");
+                }
+            }
+        }
+    }
 }

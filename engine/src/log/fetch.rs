@@ -327,7 +327,7 @@ impl PartitionLog {
 
     /// Where the batch stands that holds `offset` or follows it; valid batches behind a damaged range
     /// are found too.
-    fn locate(
+    pub(super) fn locate(
         &self,
         view: SegmentView<'_>,
         offset: Offset,

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::{Isolation, PartitionLog, ReadError, fetch::Place};
 use crate::{
     commit::WatermarksSnapshot,
-    segment::{AbortedTransaction, SegmentError, SegmentRange, SegmentView},
+    segment::{AbortedTransaction, SegmentRange, SegmentView},
     types::Offset,
 };
 
@@ -128,12 +128,12 @@ impl PartitionLog {
         if upper >= view.next_offset() {
             return Ok(sound);
         }
-        match view.locate(upper) {
+        match self.locate(view, upper) {
             Ok(Some((end, _))) => Ok(sound.min(end)),
-            // Damage stands before it; whether it is known or not, the walk up to it ends there.
-            Err(SegmentError::Corrupt(_)) if sound < view.len() => Ok(sound),
+            // Known damage stands before it. Before damage that nobody knows yet nothing tells where to end.
+            Err(ReadError::Corrupt(_)) if sound < view.len() => Ok(sound),
             Ok(None) => Ok(sound),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }

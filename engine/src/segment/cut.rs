@@ -72,3 +72,28 @@ pub fn copy_range(file: &File, from: u64, upto: u64, to: &File) -> Result<(), Io
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::ForgetfulDisk;
+
+    #[test]
+    fn what_is_kept_is_all_there_or_an_error_says_where_it_ends() {
+        let storage = ForgetfulDisk::new().storage();
+        storage.create_dir_all(Path::new("/d")).unwrap();
+        let open = |name: &str| storage.open(&Path::new("/d").join(name), Open::Create).unwrap();
+        let (file, kept) = (open("file"), open("kept"));
+        let bytes: Vec<u8> = (0..COPY_BYTES + 10).map(|n| (n % 251) as u8).collect();
+        file.write_at(0, bytes.clone()).unwrap();
+        for len in [0, 1, COPY_BYTES, COPY_BYTES + 1, bytes.len()] {
+            copy_cut(&file, len as u64, &kept).unwrap();
+            assert_eq!(kept.len().unwrap(), len as u64);
+            assert!(kept.read_at(0, bytes.len()).unwrap() == bytes[..len]);
+        }
+        let error = copy_cut(&file, bytes.len() as u64 + 1, &kept).unwrap_err();
+        let (expected, found) = (bytes.len() + 1, bytes.len());
+        let text = format!("expected {expected} bytes, found {found}");
+        assert!(error.to_string().contains(&text), "{error}");
+    }
+}

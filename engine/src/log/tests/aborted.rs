@@ -56,6 +56,29 @@ fn the_batches_are_believed_over_an_index_without_a_checksum() {
     }
 }
 
+/// The segment that is appended to has no seal either: its index is put right before it is gone on with.
+#[test]
+fn the_last_segments_index_is_put_right_by_the_batches() {
+    let bench = Bench::new(LogConfig { segment_bytes: 1 << 20, ..small() });
+    bench.append_each(0..2);
+    bench.log.append(vec![build(transactional(3, 0), NOW_MS, &["2"])], 1).unwrap();
+    bench.log.append(vec![control_batch(Marker::Abort, 3, 0, 0, NOW_MS)], 1).unwrap();
+    bench.append_each(4..6);
+    assert_eq!(ranges(&bench), [(2, 3)]);
+    bench.close();
+    for ours in [bench.log.path().join(SEALS_FILE), Path::new(ROOT).join(STATE_FILE)] {
+        bench.storage().remove_file(&ours).unwrap();
+    }
+    let path = bench.log.path().join(file_name(0, Suffix::TxnIndex));
+    let sound = bench.storage().read(&path, 1 << 10).unwrap();
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    file.write_at(17, vec![1]).unwrap();
+    let bench = bench.kill();
+    assert!(bench.report.clean);
+    assert_eq!(ranges(&bench), [(2, 3)]);
+    assert_eq!(bench.storage().read(&path, 1 << 10).unwrap(), sound);
+}
+
 /// Where a transaction began before a segment, only the producers' snapshot tells it.
 #[test]
 fn without_a_snapshot_the_index_of_a_later_segment_is_all_there_is() {

@@ -112,6 +112,47 @@ fn agrees(log: &PartitionLog) {
     assert!(ranges > 100, "{ranges}");
 }
 
+/// Nothing is a range too, and no fetch that counts.
+#[test]
+fn an_empty_range_is_empty() {
+    let bench = Bench::new(small());
+    bench.append_each(0..3);
+    let fetches = || (bench.log.metrics().fetches.get(), bench.log.metrics().fetched_bytes.get());
+    let before = fetches();
+    let nothing = bench.log.fetch_range(3, 1 << 20, Isolation::LogEnd).unwrap();
+    assert!(nothing.is_empty() && nothing.range().is_none());
+    assert_eq!(fetches(), before);
+    let all = bench.log.fetch_range(0, 1 << 20, Isolation::LogEnd).unwrap();
+    assert!(!all.is_empty());
+    assert_eq!(fetches(), (before.0 + 1, before.1 + 3 * one()));
+}
+
+/// Damage between a range and what is committed: where it is known the range ends there, and where it is not
+/// nothing tells where the range would have to end.
+#[test]
+fn a_range_ends_at_damage_before_what_is_committed() {
+    let config = LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 1 << 20, ..small() };
+    let bench = Bench::new(config);
+    bench.append_each(0..5);
+    bench.log.append(vec![build(transactional(7, 0), NOW_MS, &["0005"])], 1).unwrap();
+    bench.append_each(6..8);
+    let state = PartitionState { recovery_point: 0, ..bench.log.state() };
+    bench.dir.note(bench.log.partition(), state);
+    bench.dir.persist().unwrap();
+    let path = file_path(bench.log.path(), 0, Suffix::Log);
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    let stable = |bench: &Bench, from| bench.log.fetch_range(from, 1 << 20, Isolation::Stable);
+    assert_eq!(stable(&bench, 1).unwrap().next_offset(), 5);
+    file.write_at(3 * one() + 16, vec![0xAA]).unwrap();
+    file.sync(SyncKind::All).unwrap();
+    assert!(matches!(stable(&bench, 1), Err(ReadError::Corrupt(_))));
+    let bench = bench.kill();
+    assert_eq!(bench.log.damage().len(), 1, "{:?}", bench.report);
+    let range = stable(&bench, 1).unwrap();
+    assert_eq!((range.first_offset(), range.next_offset()), (1, 3));
+    assert_eq!(stable(&bench, 4).unwrap().next_offset(), 5);
+}
+
 #[test]
 fn a_range_is_what_a_fetch_gives() {
     for index_interval_bytes in [1, 200, 4096] {

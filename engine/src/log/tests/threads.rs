@@ -228,56 +228,61 @@ fn append_and_commit(bench: &Bench, truncations: &Truncations, value: String) ->
 
 #[test]
 fn no_truncation_makes_a_committer_believe_in_records_that_are_gone() {
+    for (durability, seed) in [(Durability::Durable, 0), (Durability::Written, 1_000)] {
+        // On a busy machine the threads may pass each other by.
+        let have_met = (seed..seed + 100).any(|seed| committers_meet_truncations(durability, seed));
+        assert!(have_met, "the threads met");
+    }
+}
+
+/// Checks what committers were told beside truncations. Whether the two met, and some records were cut off.
+fn committers_meet_truncations(durability: Durability, seed: u64) -> bool {
     const THREADS: usize = 3;
     const RECORDS: usize = 400;
-    for (durability, seed) in [(Durability::Durable, 1), (Durability::Written, 2)] {
-        let bench = Bench::new(LogConfig { durability, segment_bytes: 1_500, ..small() });
-        let truncations = Truncations::default();
-        // Where each truncation cut: what lies below stays.
-        let mut cuts: Vec<Offset> = Vec::new();
-        let told: Vec<Told> = thread::scope(|scope| {
-            let (bench, truncations) = (&bench, &truncations);
-            let work = |worker| {
-                let value = move |number| format!("{worker}:{number}");
-                let tell = move |number| append_and_commit(bench, truncations, value(number));
-                scope.spawn(move || (0..RECORDS).map(tell).collect::<Vec<_>>())
-            };
-            let workers: Vec<_> = (0..THREADS).map(work).collect();
-            let mut rng = fastrand::Rng::with_seed(seed);
-            while !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
-                truncations.begun.fetch_add(1, Ordering::SeqCst);
-                let end = bench.log.watermarks().log_end;
-                cuts.push(if rng.u8(..8) == 0 {
-                    bench.log.restart_at(rng.i64((end - 5).max(0)..=end + 2)).unwrap();
-                    0
-                } else {
-                    bench.log.truncate_to(rng.i64((end - 9).max(0)..=end)).unwrap()
-                });
-                truncations.ended.fetch_add(1, Ordering::SeqCst);
-                for _ in 0..rng.u8(..20) {
-                    thread::yield_now();
-                }
-            }
-            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
-        });
-        let is_kept =
-            |it: &Told, range: Range<usize>| cuts[range].iter().all(|cut| it.offset < *cut);
-        let found: BTreeMap<_, _> = bench.cut_power(Loss::Everything).all().into_iter().collect();
-        for it in &told {
-            let Told { offset, value, certain, possible, .. } = it;
-            let context = format!("{value} at {offset}: {certain:?} {possible:?}");
-            if it.acknowledged {
-                assert!(is_kept(it, certain.clone()), "{context}: it was gone");
-                let stays = is_kept(it, possible.start..cuts.len());
-                assert!(!stays || found.get(offset) == Some(value), "{context}: it is gone");
+    let bench = Bench::new(LogConfig { durability, segment_bytes: 1_500, ..small() });
+    let truncations = Truncations::default();
+    // Where each truncation cut: what lies below stays.
+    let mut cuts: Vec<Offset> = Vec::new();
+    let told: Vec<Told> = thread::scope(|scope| {
+        let (bench, truncations) = (&bench, &truncations);
+        let work = |worker| {
+            let value = move |number| format!("{worker}:{number}");
+            let tell = move |number| append_and_commit(bench, truncations, value(number));
+            scope.spawn(move || (0..RECORDS).map(tell).collect::<Vec<_>>())
+        };
+        let workers: Vec<_> = (0..THREADS).map(work).collect();
+        let mut rng = fastrand::Rng::with_seed(seed);
+        while !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
+            truncations.begun.fetch_add(1, Ordering::SeqCst);
+            let end = bench.log.watermarks().log_end;
+            cuts.push(if rng.u8(..8) == 0 {
+                bench.log.restart_at(rng.i64((end - 5).max(0)..=end + 2)).unwrap();
+                0
             } else {
-                assert!(!is_kept(it, possible.clone()), "{context}: no truncation concerned it");
+                bench.log.truncate_to(rng.i64((end - 9).max(0)..=end)).unwrap()
+            });
+            truncations.ended.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..rng.u8(..20) {
+                thread::yield_now();
             }
         }
-        let gone = told.iter().filter(|it| !it.acknowledged).count();
-        assert!((1..told.len()).contains(&gone), "{gone} of {} cut off", told.len());
-        assert!(told.iter().any(|it| !it.certain.is_empty()), "the threads met");
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    let is_kept = |it: &Told, range: Range<usize>| cuts[range].iter().all(|cut| it.offset < *cut);
+    let found: BTreeMap<_, _> = bench.cut_power(Loss::Everything).all().into_iter().collect();
+    for it in &told {
+        let Told { offset, value, certain, possible, .. } = it;
+        let context = format!("{value} at {offset}: {certain:?} {possible:?}");
+        if it.acknowledged {
+            assert!(is_kept(it, certain.clone()), "{context}: it was gone");
+            let stays = is_kept(it, possible.start..cuts.len());
+            assert!(!stays || found.get(offset) == Some(value), "{context}: it is gone");
+        } else {
+            assert!(!is_kept(it, possible.clone()), "{context}: no truncation concerned it");
+        }
     }
+    let gone = told.iter().filter(|it| !it.acknowledged).count();
+    (1..told.len()).contains(&gone) && told.iter().any(|it| !it.certain.is_empty())
 }
 
 #[test]

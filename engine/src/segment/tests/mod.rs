@@ -6,6 +6,7 @@ mod damage;
 mod edges;
 mod kafka;
 mod model;
+mod range;
 mod readers;
 mod reopened;
 mod scan;
