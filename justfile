@@ -59,6 +59,10 @@ bench:
 ratios *arguments:
     cargo run --release -p trunkline-benches --bin ratios -- {{arguments}}
 
+# Instructions of the hot loops (needs valgrind), against benches/counts.txt: just counts --store
+counts *arguments:
+    cargo run --release -p trunkline-benches --bin counts -- {{arguments}}
+
 # The engine against logs that others wrote, within one run: just peers "8 appenders"
 peers *arguments:
     cargo run --release --manifest-path benches/peers/Cargo.toml -- {{arguments}}
