@@ -50,12 +50,8 @@ impl<const WORDS: usize> Entries<WORDS> {
             return None;
         }
         let (chunk, slot) = place(index);
-        let slots = self.chunks[chunk].get()?;
-        let mut words = [0; WORDS];
-        for (word, slot) in words.iter_mut().zip(&slots[slot * WORDS..]) {
-            *word = slot.load(Ordering::Relaxed);
-        }
-        Some(words)
+        let (entries, _) = self.chunks[chunk].get()?.as_chunks();
+        Some(words(&entries[slot]))
     }
 
     pub(super) fn last(&self) -> Option<[u64; WORDS]> {
@@ -64,12 +60,18 @@ impl<const WORDS: usize> Entries<WORDS> {
 
     /// How many entries, from the first on, fulfil `before`, which must hold for a prefix.
     pub(super) fn partition_point(&self, before: impl Fn([u64; WORDS]) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.get(middle).is_some_and(&before) { low = middle + 1 } else { high = middle }
+        let mut end = self.len();
+        // The last chunk holds half of all: from there to the first, until one begins within the prefix.
+        for chunk in (0..=place(end).0).rev() {
+            let start = first_of(chunk);
+            let Some(slots) = self.chunks[chunk].get().filter(|_| start < end) else { continue };
+            let (entries, _) = slots[..(end - start) * WORDS].as_chunks();
+            if chunk == 0 || before(words(&entries[0])) {
+                return start + entries.partition_point(|entry| before(words(entry)));
+            }
+            end = start;
         }
-        low
+        0
     }
 
     /// Drops the entries from `len` on. By the writer only.
@@ -86,10 +88,19 @@ impl<const WORDS: usize> fmt::Debug for Entries<WORDS> {
     }
 }
 
+fn words<const WORDS: usize>(slots: &[AtomicU64; WORDS]) -> [u64; WORDS] {
+    std::array::from_fn(|word| slots[word].load(Ordering::Relaxed))
+}
+
 /// Chunk of an entry, and its place there.
 fn place(index: usize) -> (usize, usize) {
     let chunk = (index / FIRST_CHUNK + 1).ilog2() as usize;
-    (chunk, index - FIRST_CHUNK * ((1 << chunk) - 1))
+    (chunk, index - first_of(chunk))
+}
+
+/// The first entry of a chunk.
+const fn first_of(chunk: usize) -> usize {
+    FIRST_CHUNK * ((1 << chunk) - 1)
 }
 
 #[cfg(test)]
@@ -116,7 +127,17 @@ mod tests {
         }
         assert_eq!(entries.get(999), Some([999, 9990]));
         assert_eq!(entries.get(1_000), None);
-        assert_eq!(entries.partition_point(|[n, _]| n < 777), 777);
+        for point in [0, 1, 63, 64, 65, 191, 192, 193, 447, 448, 777, 999, 1_000] {
+            assert_eq!(entries.partition_point(|[n, _]| n < point) as u64, point);
+        }
+        for len in [0, 1, 63, 64, 65, 192] {
+            let entries = Entries::<1>::new();
+            (0..len).for_each(|n| entries.push([n]));
+            for point in 0..=len {
+                assert_eq!(entries.partition_point(|[n]| n < point), point as usize);
+            }
+            assert_eq!(entries.partition_point(|_| true), len as usize);
+        }
         entries.truncate(100);
         assert_eq!((entries.len(), entries.get(100)), (100, None));
         entries.push([7, 8]);
