@@ -4,7 +4,10 @@
 use super::bench::{Bench, batch, one, read, small};
 use crate::{
     io::{Loss, Open, SyncKind},
-    log::{AppendError, ChangeError, ClosedLog, Isolation, LogConfig, OnDamage, ReadError},
+    log::{
+        AppendError, ChangeError, ClosedLog, Isolation, LogConfig, OnDamage, ReadError,
+        state::PartitionState,
+    },
     segment::{Suffix, file_path},
     types::{Durability, Offset},
 };
@@ -15,7 +18,7 @@ fn filled(config: LogConfig) -> Bench {
     bench.append_each(0..2);
     bench.checkpoint();
     bench.append_each(2..20);
-    let state = crate::log::state::PartitionState { recovery_point: 2, ..bench.log.state() };
+    let state = PartitionState { recovery_point: 2, ..bench.log.state() };
     bench.dir.note(bench.log.partition(), state);
     bench.dir.persist().unwrap();
     bench
@@ -153,7 +156,7 @@ fn the_owner_may_decide_beforehand() {
 fn deleted_below(start: Offset, on_damage: OnDamage) -> Bench {
     let bench = filled(LogConfig { on_damage, ..small() });
     bench.log.delete_records_before(start).unwrap();
-    let state = crate::log::state::PartitionState { recovery_point: 2, ..bench.log.state() };
+    let state = PartitionState { recovery_point: 2, ..bench.log.state() };
     bench.dir.note(bench.log.partition(), state);
     bench.dir.persist().unwrap();
     bench
@@ -503,4 +506,42 @@ fn an_empty_segment_behind_one_without_a_batch_stays_behind_a_gap() {
     let bench = bench.cut_power(Loss::Everything);
     assert!(bench.report.damage.is_empty(), "{:?}", bench.report);
     assert_eq!(bench.offsets(), (0..missing + 7).collect::<Vec<_>>());
+}
+
+/// The last batch of a segment between others has rotted: it is no space that was reserved, and stays for who
+/// decides.
+#[test]
+fn rot_at_the_end_of_a_segment_between_others_is_left_where_it_is() {
+    for compacted in [false, true] {
+        let bench = Bench::new(LogConfig { segment_bytes: 5 * one(), compacted, ..small() });
+        bench.append_each(0..12);
+        let state = PartitionState { recovery_point: 0, ..bench.log.state() };
+        bench.dir.persist_one(bench.log.partition(), state).unwrap();
+        let path = file_path(bench.log.path(), 5, Suffix::Log);
+        let file = bench.storage().open(&path, Open::Write).unwrap();
+        file.write_at(5 * one() - 1, vec![0xAA]).unwrap();
+        let before = bench.storage().read(&path, 1 << 20).unwrap();
+        let bench = bench.kill();
+        assert_eq!(bench.log.damage().len(), 1, "{:?}", bench.report);
+        assert_eq!(bench.log.damage()[0].offset, 9);
+        assert!(bench.storage().read(&path, 1 << 20).unwrap() == before);
+    }
+}
+
+/// A tail is torn, and a roll that failed has left an empty segment behind: that says nothing of the tail.
+#[test]
+fn an_empty_segment_behind_a_torn_tail_does_not_vouch_for_it() {
+    let bench = Bench::new(LogConfig { segment_bytes: 1 << 20, ..small() });
+    bench.append_each(0..3);
+    let path = file_path(bench.log.path(), 0, Suffix::Log);
+    let file = bench.storage().open(&path, Open::Write).unwrap();
+    file.set_len(3 * one() - 5).unwrap();
+    let empty = file_path(bench.log.path(), 3, Suffix::Log);
+    bench.storage().open(&empty, Open::Create).unwrap();
+    let bench = bench.kill();
+    let cut = bench.report.cut.as_ref().expect("a torn tail");
+    assert_eq!((cut.offset, bench.report.damage.len()), (2, 0));
+    assert_eq!(bench.bases(), [0]);
+    bench.append_each(2..5);
+    assert_eq!(bench.offsets(), [0, 1, 2, 3, 4]);
 }

@@ -5,6 +5,7 @@ use crate::{
     io::{Loss, Open},
     log::LogConfig,
     segment::{SEALS_FILE, Suffix, file_name},
+    types::Offset,
 };
 
 /// What was never durable, but was written, is there after the process died; only the torn batch goes.
@@ -45,13 +46,20 @@ fn reserved_space_whose_trimming_was_lost_is_trimmed_again() {
 /// Cleaning that Kafka finished and did not get round to name: `LogLoader` takes it, and so do we.
 #[test]
 fn a_finished_cleaning_takes_its_place_for_good() {
-    let config = LogConfig { segment_bytes: 5 * one(), compacted: true, ..small() };
+    for (segment_bytes, base) in [(5 * one(), 5), (1 << 20, 0)] {
+        a_cleaning_takes_its_place(segment_bytes, base);
+    }
+}
+
+/// That of the segment at `base`, which may be the only one.
+fn a_cleaning_takes_its_place(segment_bytes: u64, base: Offset) {
+    let config = LogConfig { segment_bytes, compacted: true, ..small() };
     let bench = Bench::new(config);
     bench.append_each(0..12);
     bench.close();
     let (storage, dir) = (bench.storage(), bench.log.path().to_owned());
     for suffix in [Suffix::Log, Suffix::Index, Suffix::TimeIndex] {
-        let live = dir.join(file_name(5, suffix));
+        let live = dir.join(file_name(base, suffix));
         let mut swap = live.clone().into_os_string();
         swap.push(".swap");
         storage.rename(&live, swap.as_ref()).unwrap();
