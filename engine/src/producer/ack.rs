@@ -23,7 +23,7 @@ pub struct RecordMetadata {
 
 /// The acknowledgement of one record, to come: a `Future` that needs no runtime, with blocking
 /// forms beside it. The records of a batch share one allocation. Dropping it loses the answer, not
-/// the record.
+/// the record, as long as the producer is flushed or closed: what is unsent when that is dropped is given up.
 #[derive(Debug, Clone)]
 pub struct Ack {
     fate: Arc<Fate>,
