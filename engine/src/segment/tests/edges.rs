@@ -1,17 +1,7 @@
 //! Limits, and what is said of a file that is not as it should be.
 
 use super::*;
-use crate::{
-    error::Corruption,
-    segment::{AbortedTransaction, Damage, ScanStart, TxnIndex, scan},
-};
-
-fn corruption<T: std::fmt::Debug>(result: Result<T, SegmentError>) -> Corruption {
-    match result {
-        Err(SegmentError::Corrupt(corruption)) => corruption,
-        other => panic!("{other:?}"),
-    }
-}
+use crate::segment::{AbortedTransaction, Damage, ScanStart, TxnIndex, scan};
 
 #[test]
 fn a_file_that_is_shorter_than_its_log_is_named() {

@@ -15,6 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{ActiveSegment, Segment, SegmentError, SegmentOptions, Suffix, Trust, file_path};
 use crate::{
+    error::Corruption,
     io::{ForgetfulDisk, Open, Storage},
     record::{BatchBuilder, BatchHeader, BatchSettings, Encoder, NewRecord, SealedBatch},
     types::Offset,
@@ -98,4 +99,11 @@ fn headers(segment: &Segment) -> Vec<(u64, BatchHeader)> {
 
 fn rule(gaps_allowed: bool) -> super::OffsetRule {
     super::OffsetRule { base: 0, end: Offset::MAX, gaps_allowed }
+}
+
+fn corruption<T: std::fmt::Debug>(result: Result<T, SegmentError>) -> Corruption {
+    match result {
+        Err(SegmentError::Corrupt(corruption)) => corruption,
+        other => panic!("{other:?}"),
+    }
 }
